@@ -1,0 +1,1 @@
+"""The adversary and the judge: they see middleman only from outside."""

@@ -1,0 +1,1 @@
+"""Middleman: charges every subscription exactly once per billing period, whatever fails."""

@@ -1,0 +1,1 @@
+"""The Coordinator on etcd."""

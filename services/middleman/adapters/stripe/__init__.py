@@ -1,0 +1,1 @@
+"""The PaymentProcessor on Stripe's API."""

@@ -1,0 +1,1 @@
+"""Use cases: claim, collect, settle, recover."""

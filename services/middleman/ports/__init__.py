@@ -1,0 +1,1 @@
+"""The protocols that the core needs from the outside."""

@@ -1,0 +1,1 @@
+"""A Stripe-compatible payment processor for the demo and the tests."""
