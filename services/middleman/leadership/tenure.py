@@ -1,0 +1,119 @@
+"""One term's work: run the pipeline until it ends, drains or must stop at once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+import structlog
+
+from middleman.leadership.timing import LifeTiming
+from middleman.ports.coordinator import Candidacy
+from middleman.ports.errors import StaleTerm, TrustLost
+from middleman.ports.term import Term
+from middleman.ports.trust import Trust
+
+log = structlog.get_logger(__name__)
+
+
+class Lead(Protocol):
+    """The pipeline: everything that a leader does in its term.
+
+    It returns only after ``draining`` is set: then it claims nothing more, lets calls in flight end,
+    settles them and returns. It is cancelled when the lease is lost, must unwind at once, and starts
+    no call to the processor without `Trust.require` right before it. It raises `StaleTerm` when the
+    database refuses its term.
+    """
+
+    async def __call__(self, term: Term, trust: Trust, draining: asyncio.Event) -> None:
+        """Lead for one term."""
+        ...
+
+
+class PipelineStuck(Exception):  # noqa: N818 -- named for what happened
+    """A cancelled pipeline did not end: the process must, because it may hold calls in flight."""
+
+
+class EndedBy(Enum):
+    """Which hand ended a term."""
+
+    LOST = auto()
+    """The lease, the key or trust is gone, or the database refused the term."""
+    STOPPED = auto()
+    """A graceful stop was asked for."""
+    CRASHED = auto()
+    """The pipeline failed or returned by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a term ended."""
+
+    by: EndedBy
+    reason: str
+
+
+async def serve(
+    lead: Lead, term: Term, candidacy: Candidacy, stopping: asyncio.Event, timing: LifeTiming
+) -> Ending:
+    """Run ``lead`` for ``term``; on return the pipeline has stopped.
+
+    Raises:
+        PipelineStuck: the pipeline ignored its cancellation for ``hard_stop_s``.
+    """
+    draining = asyncio.Event()
+    work = asyncio.create_task(_run(lead, term, candidacy.trust, draining), name=f"lead-{term.number}")
+    lost = asyncio.create_task(candidacy.lost(), name=f"lost-{term.number}")
+    asked = asyncio.create_task(stopping.wait(), name=f"stop-{term.number}")
+    try:
+        await asyncio.wait({work, lost, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done() and not lost.done():
+            log.info("term.draining", token=term.number, drain_s=timing.drain_s)
+            draining.set()
+            await asyncio.wait({work, lost}, timeout=timing.drain_s, return_when=asyncio.FIRST_COMPLETED)
+        ending = _ending(work, lost, draining=draining.is_set(), drain_s=timing.drain_s)
+    finally:
+        lost.cancel()
+        asked.cancel()
+        await _stop(work, timing.hard_stop_s)
+    return ending
+
+
+async def _run(lead: Lead, term: Term, trust: Trust, draining: asyncio.Event) -> None:
+    await lead(term, trust, draining)
+
+
+def _ending(work: asyncio.Task[None], lost: asyncio.Task[str], *, draining: bool, drain_s: float) -> Ending:
+    # A lost lease often takes the pipeline down with it: name the cause, not the consequence.
+    if lost.done():
+        return Ending(EndedBy.LOST, lost.result())
+    if not work.done():
+        return Ending(EndedBy.STOPPED, f"stopped; the pipeline was cut off after draining for {drain_s:g} s")
+    if work.cancelled():
+        return Ending(EndedBy.CRASHED, "the pipeline was cancelled from within")
+    match work.exception():
+        case None if draining:
+            return Ending(EndedBy.STOPPED, "stopped")
+        case None:
+            return Ending(EndedBy.CRASHED, "the pipeline returned although nobody asked it to")
+        case StaleTerm() as error:
+            return Ending(EndedBy.LOST, f"the database refused the term: {error}")
+        case TrustLost() as error:
+            return Ending(EndedBy.LOST, str(error))
+        case error:
+            log.error("pipeline.crashed", exc_info=error)
+            return Ending(EndedBy.CRASHED, f"the pipeline failed: {type(error).__name__}: {error}")
+
+
+async def _stop(work: asyncio.Task[None], hard_stop_s: float) -> None:
+    if not work.done():
+        work.cancel()
+        await asyncio.wait({work}, timeout=hard_stop_s)
+    if not work.done():
+        raise PipelineStuck(
+            f"{work.get_name()} ignored its cancellation for {hard_stop_s:g} s: exit the process"
+        )
+    if not work.cancelled():
+        work.exception()  # looked at above, or raised while unwinding: it must not be reported as unseen
