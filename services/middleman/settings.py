@@ -1,0 +1,193 @@
+"""All configuration, from the environment, checked at start with messages that say what to do."""
+
+import math
+import sys
+from typing import Annotated, Literal, NoReturn, Self, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+FAILPOINTS = ("after_claim", "after_create", "after_bind", "after_confirm_sent", "before_settle")
+UNSAFE_SWITCHES = ("fence_off", "term_in_key", "intent_per_attempt")
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="MIDDLEMAN_", extra="ignore", frozen=True)
+
+    environment: Literal["production", "test"] = "production"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    database_url: SecretStr
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_postgres_database(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if not url.startswith(("postgresql://", "postgres://")) or "@" not in url:
+            raise ValueError("must read postgresql://user:password@host:port/database")
+        return value
+
+
+class MigrateSettings(_Settings):
+    """What `migrate` needs: the owner's URL and the passwords to set."""
+
+    db_password_api: SecretStr = Field(min_length=12)
+    db_password_replica: SecretStr = Field(min_length=12)
+    db_password_judge: SecretStr = Field(min_length=12)
+    bootstrap_api_key: SecretStr | None = None
+
+    @field_validator("bootstrap_api_key")
+    @classmethod
+    def _is_hard_to_guess(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (
+            len(value.get_secret_value()) < 32 or not value.get_secret_value().startswith("mk_")
+        ):
+            raise ValueError("must start with mk_ and have at least 32 characters")
+        return value
+
+
+class _ProcessorSettings(_Settings):
+    stripe_api_key: SecretStr = Field(validation_alias="STRIPE_API_KEY")
+    stripe_api_base: str = ""  # empty: Stripe itself
+    processor_timeout_s: Seconds = 10.0
+
+    @field_validator("stripe_api_key")
+    @classmethod
+    def _is_a_test_key(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value()
+        if key.startswith(("sk_live_", "rk_live_")):
+            raise ValueError(
+                "is a live key; this is a demonstration in test mode: use a key that starts with sk_test_"
+            )
+        if not key.startswith(("sk_test_", "rk_test_")):
+            raise ValueError("must be a test key that starts with sk_test_")
+        return value
+
+    @field_validator("stripe_api_base")
+    @classmethod
+    def _is_a_base_url(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must be empty (Stripe itself) or a URL such as http://127.0.0.1:12111")
+        return value.rstrip("/")
+
+
+class ApiSettings(_ProcessorSettings):
+    """The REST API process."""
+
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8000
+    api_pool_size: int = Field(default=10, ge=1, le=100)
+
+
+class ReplicaSettings(_ProcessorSettings):
+    """One replica of the middleman."""
+
+    replica_name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    ops_host: str = "127.0.0.1"
+    ops_port: Port = 9000
+    scope: int = Field(default=0, ge=0, le=32767)
+
+    etcd_endpoints: Annotated[tuple[str, ...], NoDecode] = Field(min_length=1)
+    etcd_user: str = ""
+    etcd_password: SecretStr = SecretStr("")
+    etcd_ca_file: str = ""
+    etcd_cert_file: str = ""
+    etcd_key_file: str = ""
+    lease_ttl_s: int = Field(default=3, ge=1, le=60)
+    trust_margin_s: float = Field(default=0.25, gt=0)
+    drain_s: Seconds = 5.0
+
+    concurrency: int = Field(default=64, ge=1, le=1000)  # calls to the processor at once
+    in_flight_limit: int = Field(default=2000, ge=1, le=100_000)  # attempts between claim and settle
+    claim_batch: int = Field(default=500, ge=1, le=5000)
+    idle_poll_s: float = Field(default=0.2, gt=0, le=60)
+    flush_linger_s: float = Field(default=0.02, ge=0, le=5)
+    rate_limit_per_s: float = Field(default=0, ge=0)  # per endpoint; 0: no limit of ours
+    replica_pool_size: int = Field(default=6, ge=4, le=50)
+
+    failpoints: Annotated[tuple[str, ...], NoDecode] = ()
+    unsafe: Annotated[tuple[str, ...], NoDecode] = ()
+
+    @field_validator("etcd_endpoints", "failpoints", "unsafe", mode="before")
+    @classmethod
+    def _split_on_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("etcd_endpoints")
+    @classmethod
+    def _are_host_and_port(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for endpoint in value:
+            host, colon, port = endpoint.rpartition(":")
+            if not (host and colon and port.isdigit()) or "//" in endpoint:
+                raise ValueError(f"{endpoint!r} must read host:port, several separated by commas")
+        return value
+
+    @field_validator("failpoints")
+    @classmethod
+    def _are_known_failpoints(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for spec in value:
+            name, _, action = spec.partition("=")
+            if name not in FAILPOINTS or action.partition("@")[0] not in ("kill", "stop"):
+                raise ValueError(
+                    f"{spec!r} must read NAME=kill or NAME=stop, with @N for the N-th hit; names: {', '.join(FAILPOINTS)}"
+                )
+        return value
+
+    @field_validator("unsafe")
+    @classmethod
+    def _are_known_switches(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for switch in value:
+            if switch not in UNSAFE_SWITCHES:
+                raise ValueError(f"{switch!r} is none of {', '.join(UNSAFE_SWITCHES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _breaks_nothing_in_production(self) -> Self:
+        if self.environment == "production" and (self.failpoints or self.unsafe):
+            raise ValueError(
+                "MIDDLEMAN_FAILPOINTS and MIDDLEMAN_UNSAFE exist for tests: unset them, or set MIDDLEMAN_ENVIRONMENT=test"
+            )
+        if not math.isfinite(self.rate_limit_per_s):
+            raise ValueError("MIDDLEMAN_RATE_LIMIT_PER_S must be finite; 0 means no limit")
+        return self
+
+
+SettingsT = TypeVar("SettingsT", bound=_Settings)
+
+
+def load(kind: type[SettingsT]) -> SettingsT:
+    """Read the environment; on a mistake print one line per setting and exit with status 2."""
+    try:
+        return kind()
+    except ValidationError as error:
+        refuse(_explain(kind, error))
+
+
+def refuse(message: str) -> NoReturn:
+    """Say in one line what is misconfigured, and exit with status 2."""
+    print(f"middleman: {message}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _explain(kind: type[_Settings], error: ValidationError) -> str:
+    """`SETTING=value: what is wrong`, several joined by semicolons; secrets stay out."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        if not problem["loc"]:
+            lines.append(problem["msg"].removeprefix("Value error, "))
+            continue
+        field = str(problem["loc"][0])
+        name = field if field.isupper() else f"MIDDLEMAN_{field.upper()}"
+        if problem["type"] == "missing":
+            lines.append(f"{name} is not set")
+            continue
+        info = kind.model_fields.get(field)
+        secret = "Secret" in str(info.annotation if info else "Secret")
+        shown = "" if secret else f"={problem['input']!r}"
+        lines.append(f"{name}{shown} {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)
