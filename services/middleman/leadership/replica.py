@@ -130,7 +130,7 @@ class Replica:
             raise NotElected(f"office was not taken within {bound_s:.3f} s: the database is slow") from None
         except OfficeUnavailable as error:
             raise NotElected(f"office was not taken: {error}") from error
-        except Exception as error:  # noqa: BLE001 -- whatever broke, another replica may do better
+        except Exception as error:
             log.error("office.crashed", exc_info=error)
             raise NotElected(f"office was not taken: {type(error).__name__}: {error}") from error
         if not await candidacy.still_elected():
