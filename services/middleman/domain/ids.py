@@ -1,0 +1,49 @@
+"""The names of things, as distinct types, and how the name of a debt is derived.
+
+An invoice is named after its subscription and billing period, a payment attempt after its invoice.
+The same debt thus has the same name for ever: a database that lost its last commits derives the same
+ids again, and with them the same idempotency keys. SQL derives the same strings by concatenation.
+
+The derivation can be undone (everything before the last ``_`` is the parent), so two different debts
+never share a name.
+"""
+
+from typing import NewType
+
+CustomerId = NewType("CustomerId", str)
+PlanId = NewType("PlanId", str)
+SubscriptionId = NewType("SubscriptionId", str)
+InvoiceId = NewType("InvoiceId", str)
+AttemptId = NewType("AttemptId", str)
+
+# Names that the processor gives.
+ProcessorCustomerId = NewType("ProcessorCustomerId", str)
+PaymentMethodId = NewType("PaymentMethodId", str)
+PaymentIntentId = NewType("PaymentIntentId", str)
+ChargeId = NewType("ChargeId", str)
+
+SUBSCRIPTION_PREFIX = "sub_"
+INVOICE_PREFIX = "in_"
+ATTEMPT_PREFIX = "at_"
+
+
+def invoice_id(subscription_id: SubscriptionId, period_no: int) -> InvoiceId:
+    """``in_<subscription>_<period_no>``; `period_no` counts from 0. Raises ValueError on a malformed part."""
+    if period_no < 0:
+        raise ValueError(f"period_no counts from 0, got {period_no} for {subscription_id!r}")
+    stem = _without_prefix(subscription_id, SUBSCRIPTION_PREFIX, "subscription id")
+    return InvoiceId(f"{INVOICE_PREFIX}{stem}_{period_no}")
+
+
+def attempt_id(invoice: InvoiceId, attempt_no: int) -> AttemptId:
+    """``at_<invoice>_<attempt_no>``; `attempt_no` counts from 1. Raises ValueError on a malformed part."""
+    if attempt_no < 1:
+        raise ValueError(f"attempt_no counts from 1, got {attempt_no} for {invoice!r}")
+    return AttemptId(f"{ATTEMPT_PREFIX}{_without_prefix(invoice, INVOICE_PREFIX, 'invoice id')}_{attempt_no}")
+
+
+def _without_prefix(name: str, prefix: str, what: str) -> str:
+    stem = name.removeprefix(prefix)
+    if stem == name or not stem:
+        raise ValueError(f"a {what} reads {prefix}<name>, got {name!r}")
+    return stem

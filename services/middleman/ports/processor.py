@@ -1,0 +1,170 @@
+"""The payment processor, as the core needs it. No SDK type crosses this port.
+
+Every answer is a value; an exception means a programming error, a guard that spoke, or cancellation.
+
+=============  ========================================================================================
+answer         what the caller may conclude, and does next
+=============  ========================================================================================
+`NotSent`      *this call* was definitely not executed: refused connection, DNS, TLS, pool wait, a 429 or a
+               failed authentication on the first send. Send the same again under the same key, after
+               `retry_after_s` where given.
+`Unknown`      it may have been executed: timeout, reset, 5xx, 409, garbled body, an answer that does not
+               fit the key; and a 409, 429 or 401 on a *repeat*, which says nothing about the earlier send. A confirm:
+               read the intent. A create: repeat it under the same key, it moves no money.
+`Refused`      a definite 4xx that is no decline, such as `resource_missing`. Repeating it is
+               of no use. On a repeat it is definite for this call only: read before settling.
+=============  ========================================================================================
+
+`repeat` is True as soon as the same key *may* have been sent before, in whichever term. When in doubt: True.
+
+`guard` is called synchronously right before the request is handed over, after all waiting; it raises to
+prevent the call (the leader's trust has ended). What it raises reaches the caller unchanged:
+nothing was sent.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
+from middleman.domain.idempotency import IdempotencyKey
+from middleman.domain.ids import PaymentIntentId, PaymentMethodId, ProcessorCustomerId
+from middleman.domain.intents import IntentSnapshot
+from middleman.domain.money import Money
+
+Guard = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateIntent:
+    """Create a payment intent, unconfirmed and without payment method: it moves no money."""
+
+    idempotency_key: IdempotencyKey
+    amount: Money
+    customer_id: ProcessorCustomerId
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmIntent:
+    """Confirm exactly this payment intent, off session, with this payment method."""
+
+    idempotency_key: IdempotencyKey
+    intent_id: PaymentIntentId
+    payment_method: PaymentMethodId
+
+
+@dataclass(frozen=True, slots=True)
+class ListIntents:
+    """One page of payment intents, newest first. The window is in Unix seconds, both ends included."""
+
+    customer_id: ProcessorCustomerId | None = None
+    created_from_s: int | None = None
+    created_to_s: int | None = None
+    after: PaymentIntentId | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCustomer:
+    idempotency_key: IdempotencyKey
+    email: str | None = None
+    name: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AttachPaymentMethod:
+    """Save a payment method (or one of the processor's test tokens) with a customer, for off-session use."""
+
+    idempotency_key: IdempotencyKey
+    customer_id: ProcessorCustomerId
+    payment_method: PaymentMethodId
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    intent_id: PaymentIntentId
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerCreated:
+    customer_id: ProcessorCustomerId
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """`payment_method` is the concrete one: attaching a test token creates a new one."""
+
+    payment_method: PaymentMethodId
+    brand: str | None = None
+    last4: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntentPage:
+    """`has_more`: go on with `after` = the last intent's id."""
+
+    intents: Sequence[IntentSnapshot]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The processor knows no payment intent by that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """`code` is Stripe's error code (its error type where there is none); `param` the offending parameter."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Not executed. `reason` is one of few words (a metric's label), `detail` is for the log."""
+
+    reason: str
+    retry_after_s: float | None = None
+    detail: str = ""
+
+
+class PaymentProcessor(Protocol):
+    async def create_intent(
+        self, request: CreateIntent, *, repeat: bool = False, guard: Guard | None = None
+    ) -> Created | Refused | Unknown | NotSent: ...
+
+    async def confirm_intent(
+        self, request: ConfirmIntent, *, repeat: bool = False, guard: Guard | None = None
+    ) -> Succeeded | Declined | RequiresAction | Refused | Unknown | NotSent: ...
+
+    async def read_intent(
+        self, intent_id: PaymentIntentId, *, guard: Guard | None = None
+    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent: ...
+
+    async def cancel_intent(
+        self, intent_id: PaymentIntentId, *, guard: Guard | None = None
+    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+        """Cancel, and answer how the intent stands now: look at its status, it may have succeeded before."""
+        ...
+
+    async def list_intents(self, request: ListIntents) -> IntentPage | Refused | Unknown | NotSent: ...
+
+    async def create_customer(
+        self, request: CreateCustomer, *, repeat: bool = False
+    ) -> CustomerCreated | Refused | Unknown | NotSent: ...
+
+    async def attach_payment_method(
+        self, request: AttachPaymentMethod, *, repeat: bool = False
+    ) -> Attached | Declined | Refused | Unknown | NotSent: ...
+
+    async def warm(self, connections: int) -> None:
+        """Open that many connections (at most the pool's size): the first charge then needs no handshake."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections. Calls in flight end as `Unknown` or `NotSent`."""
+        ...
