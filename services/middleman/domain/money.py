@@ -30,7 +30,7 @@ class MoneyError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=False)
 class Money:
-    """`amount_minor` in the ISO 4217 minor unit of `currency`, upper case: Money(1999, "EUR") is 19.99 EUR."""
+    """`amount_minor` in the ISO 4217 minor unit of `currency` (upper case): Money(1999, "EUR") is €19.99."""
 
     amount_minor: int
     currency: str

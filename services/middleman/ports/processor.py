@@ -9,8 +9,8 @@ answer         what the caller may conclude, and does next
                failed authentication on the first send. Send the same again under the same key, after
                `retry_after_s` where given.
 `Unknown`      it may have been executed: timeout, reset, 5xx, 409, garbled body, an answer that does not
-               fit the key; and a 409, 429 or 401 on a *repeat*, which says nothing about the earlier send. A confirm:
-               read the intent. A create: repeat it under the same key, it moves no money.
+               fit the key; and a 409, 429 or 401 on a *repeat*, which says nothing about the earlier
+               send. A confirm: read the intent. A create: repeat it under the same key, it moves no money.
 `Refused`      a definite 4xx that is no decline, such as `resource_missing`. Repeating it is
                of no use. On a repeat it is definite for this call only: read before settling.
 =============  ========================================================================================
