@@ -5,16 +5,16 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import leash
 from cluster.errors import StartError
+from cluster.logs import opened_for_append
 from cluster.users import User
 
 _LAUNCH_TIMEOUT_S = 20.0
-_LOG_ROTATION_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,10 @@ class LeashedRun:
     async def wait_exit(self) -> int:
         """Waits for the end of the whole tree; the exit status of the command itself."""
         return await asyncio.shield(self._follower)
+
+    def add_exit_callback(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` at the end, before anyone who waits for it goes on."""
+        self._follower.add_done_callback(lambda _: callback())
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signals the command itself; nothing happens when it is gone already."""
@@ -92,7 +96,7 @@ async def launch(name: str, command: Command, log_path: Path) -> LeashedRun:
         arguments += ["--uid", str(command.run_as.uid), "--gid", str(command.run_as.gid)]
     if command.cwd is not None:
         arguments += ["--cwd", str(command.cwd)]
-    with _open_log(log_path) as log:
+    with opened_for_append(log_path) as log:
         process = await asyncio.create_subprocess_exec(
             *arguments,
             "--",
@@ -116,15 +120,3 @@ async def launch(name: str, command: Command, log_path: Path) -> LeashedRun:
         reason = value or f"the leash said {report!r}; see {log_path}"
         raise StartError(f"{name}: cannot execute {command.argv[0]}: {reason}")
     return LeashedRun(process, int(value))
-
-
-@contextlib.contextmanager
-def _open_log(path: Path) -> Iterator[int]:
-    """Appends, so that the story of a restart stays whole; starts a new file when it has grown large."""
-    if path.exists() and path.stat().st_size > _LOG_ROTATION_BYTES:
-        path.replace(path.with_suffix(".log.1"))
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

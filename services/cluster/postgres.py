@@ -14,10 +14,10 @@ import asyncpg
 
 from cluster.environment import clean_environment
 from cluster.errors import StartError
-from cluster.leashed import Command, launch
+from cluster.leashed import Command
 from cluster.ports import HOST, ReservedPort, reserve_port
 from cluster.postgres_files import HBA, PostgresFiles, PostgresTuning, configuration, locate, wipe
-from cluster.process import ManagedProcess
+from cluster.process import ManagedProcess, run_to_end
 from cluster.users import unprivileged_user
 
 SUPERUSER = "postgres"
@@ -150,18 +150,11 @@ class PostgresServer(ManagedProcess):
             *("-D", str(draft), "-U", SUPERUSER, "--pwfile", str(password_file), "-A", "scram-sha-256"),
             *("-E", "UTF8", "--locale", "C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         )
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        run = await launch(
-            "initdb", Command(argv, clean_environment(), files.home, self._user), self.log_path
-        )
+        command = Command(argv, clean_environment(), files.home, self._user)
         try:
-            async with asyncio.timeout(_INITDB_TIMEOUT_S):
-                code = await run.wait_exit()
+            await run_to_end("initdb", command, self.log_path, timeout_s=_INITDB_TIMEOUT_S)
         finally:
-            run.send_signal(signal.SIGKILL)
             password_file.unlink(missing_ok=True)
-        if code != 0:
-            raise StartError(f"initdb failed with exit code {code}; its log ends with:\n{self.log_tail()}")
         draft.rename(files.data)
 
     async def _wait_for_predecessor(self, data: Path) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Self
 
 from cluster.errors import StartError
 from cluster.leashed import Command, LeashedRun, launch
+from cluster.logs import size_of, tail
 
 _POLL_START_S = 0.02
 _POLL_GROWTH = 1.4
@@ -39,8 +40,8 @@ class ManagedProcess:
     ) -> None:
         """`probe` answers whether the member is ready; `command` is asked anew at every launch.
 
-        `on_change` is called after the member was started or has ended, `stop_timeout_s` after SIGTERM
-        comes SIGKILL.
+        `on_change` is called whenever the member has been started or has ended, for whatever reason.
+        `stop_timeout_s` after SIGTERM comes SIGKILL.
         """
         self.name = name
         self.kind = kind
@@ -84,9 +85,9 @@ class ManagedProcess:
         if self.is_running:
             return
         self._paused = False
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self._log_start = size_of(self.log_path)
         self._run = await launch(self.name, self._command(), self.log_path)
+        self._run.add_exit_callback(lambda: self.on_change())
         self.on_change()
 
     async def start(self, timeout_s: float | None = None) -> Self:
@@ -161,11 +162,7 @@ class ManagedProcess:
 
     def log_tail(self, lines: int = _LOG_TAIL_LINES) -> str:
         """The last lines that the member logged since its latest start."""
-        if not self.log_path.exists():
-            return "(no log)"
-        with self.log_path.open("rb") as log:
-            log.seek(max(self._log_start, self.log_path.stat().st_size - 64 * 1024))
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:]) or "(nothing)"
+        return tail(self.log_path, self._log_start, lines)
 
     async def _end(self, number: signal.Signals) -> int | None:
         run = self._run
@@ -181,8 +178,6 @@ class ManagedProcess:
             run.send_signal(signal.SIGKILL)
             async with asyncio.timeout(self.stop_timeout_s):
                 code = await run.wait_exit()
-        self._paused = False
-        self.on_change()
         return code
 
     def _death_notice(self) -> str:
@@ -192,9 +187,38 @@ class ManagedProcess:
         )
 
 
+async def run_to_end(name: str, command: Command, log_path: Path, *, timeout_s: float) -> None:
+    """Runs a one-shot command; raises `StartError` when it fails or takes longer than `timeout_s`."""
+    log_start = size_of(log_path)
+    run = await launch(name, command, log_path)
+    try:
+        async with asyncio.timeout(timeout_s):
+            code = await run.wait_exit()
+    except TimeoutError:
+        raise StartError(f"{name} did not end within {timeout_s:g} s; see {log_path}") from None
+    finally:
+        run.send_signal(signal.SIGKILL)
+    if code != 0:
+        raise StartError(
+            f"{name} failed with exit code {code}; its log {log_path} ends with:\n"
+            f"{tail(log_path, log_start, _LOG_TAIL_LINES)}"
+        )
+
+
 async def gather_all(actions: Iterable[Awaitable[object]]) -> None:
-    """Runs all to their end, then raises the first failure: nothing goes on behind the caller's back."""
+    """Runs all to their end, then raises the first failure: for stopping, where each must have its turn."""
     results = await asyncio.gather(*actions, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
+
+
+async def start_all(starts: Iterable[Coroutine[None, None, object]]) -> None:
+    """Runs all at once; the first failure cancels the rest and is raised, so that nobody waits in vain."""
+    tasks = [asyncio.create_task(start) for start in starts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

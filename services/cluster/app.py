@@ -1,0 +1,101 @@
+"""Middleman's own processes as members: which command, which environment, when they are ready."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.environment import clean_environment
+from cluster.health import answers_ok
+from cluster.keys import ClusterKeys
+from cluster.leashed import Command
+from cluster.ports import HOST
+from cluster.postgres import PostgresServer
+from cluster.process import ManagedProcess, run_to_end
+from cluster.spec import ClusterSpec
+
+_MIGRATE_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AppContext:
+    """What every process of the application is told."""
+
+    spec: ClusterSpec
+    keys: ClusterKeys
+    postgres: PostgresServer
+    etcd_endpoints: tuple[str, ...]
+    stripe_api_key: str
+    stripe_api_base: str
+
+    @property
+    def log_dir(self) -> Path:
+        return self.spec.data_dir / "logs"
+
+    def environment(self, kind: str, name: str, own: dict[str, str]) -> dict[str, str]:
+        """The environment of one process; what the spec adds wins."""
+        return clean_environment() | own | self.spec.env_for(kind, name)
+
+    def processor(self) -> dict[str, str]:
+        """The settings that lead to the processor, for the kinds that call it."""
+        return {
+            "STRIPE_API_KEY": self.stripe_api_key,
+            "MIDDLEMAN_STRIPE_API_BASE": self.stripe_api_base,
+            "MIDDLEMAN_ENVIRONMENT": self.spec.environment,
+        }
+
+
+async def migrate(context: AppContext) -> None:
+    """Brings the schema, the roles' passwords and the bootstrap API key up to date; raises `StartError`."""
+    keys = context.keys
+    own = {
+        "MIDDLEMAN_DATABASE_URL": context.postgres.dsn(),
+        "MIDDLEMAN_DB_PASSWORD_API": keys.db_password_api,
+        "MIDDLEMAN_DB_PASSWORD_REPLICA": keys.db_password_replica,
+        "MIDDLEMAN_DB_PASSWORD_JUDGE": keys.db_password_judge,
+        "MIDDLEMAN_BOOTSTRAP_API_KEY": keys.api_key,
+    }
+    command = Command(context.spec.commands.migrate, context.environment("migrate", "migrate", own))
+    await run_to_end("migrate", command, context.log_dir / "migrate.log", timeout_s=_MIGRATE_TIMEOUT_S)
+
+
+def api_member(context: AppContext, name: str, port: int) -> ManagedProcess:
+    """One process of the REST API."""
+    own = context.processor() | {
+        "MIDDLEMAN_DATABASE_URL": context.postgres.dsn(
+            user="middleman_api", password=context.keys.db_password_api
+        ),
+        "MIDDLEMAN_API_HOST": HOST,
+        "MIDDLEMAN_API_PORT": str(port),
+    }
+    return _member(context, "api", name, port, context.spec.commands.api, own)
+
+
+def replica_member(context: AppContext, name: str, port: int) -> ManagedProcess:
+    """One replica; `port` is that of its operations endpoint."""
+    own = context.processor() | {
+        "MIDDLEMAN_DATABASE_URL": context.postgres.dsn(
+            user="middleman_replica", password=context.keys.db_password_replica
+        ),
+        "MIDDLEMAN_ETCD_ENDPOINTS": ",".join(context.etcd_endpoints),
+        "MIDDLEMAN_REPLICA_NAME": name,
+        "MIDDLEMAN_OPS_HOST": HOST,
+        "MIDDLEMAN_OPS_PORT": str(port),
+        "MIDDLEMAN_LEASE_TTL_S": str(context.spec.lease_ttl_s),
+    }
+    return _member(context, "replica", name, port, context.spec.commands.replica, own)
+
+
+def _member(
+    context: AppContext, kind: str, name: str, port: int, argv: tuple[str, ...], own: dict[str, str]
+) -> ManagedProcess:
+    command: Callable[[], Command] = lambda: Command(argv, context.environment(kind, name, own))  # noqa: E731
+    url = f"http://{HOST}:{port}"
+    return ManagedProcess(
+        name=name,
+        kind=kind,
+        command=command,
+        log_path=context.log_dir / f"{name}.log",
+        probe=lambda: answers_ok(f"{url}/readyz"),
+        port=port,
+        url=url,
+    )
