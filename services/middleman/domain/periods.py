@@ -84,7 +84,7 @@ class Schedule:
     def __post_init__(self) -> None:
         if self.anchor_local.tzinfo is not None:
             raise PeriodError(
-                f"the anchor is a local time without offset, got {self.anchor_local}: name the zone separately"
+                f"an anchor is a local time without offset, got {self.anchor_local}: name the zone apart"
             )
         _zone(self.time_zone)
 
