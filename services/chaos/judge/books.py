@@ -1,0 +1,92 @@
+"""The books: what Middleman's database says, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Its schedule, and how far the product believes it has billed it."""
+
+    id: str
+    interval_unit: str
+    interval_count: int
+    anchor_local: datetime  # naive wall clock in time_zone
+    time_zone: str
+    next_period_no: int
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """One debt. `charge_id` is what its succeeded attempt recorded; `attempt_open`: a try is under way."""
+
+    id: str
+    subscription_id: str
+    period_no: int
+    period_start: datetime
+    period_end: datetime
+    amount_minor: int
+    currency: str
+    status: str
+    payment_intent_id: str | None
+    next_attempt_at: datetime | None
+    settled_at: datetime | None
+    created_term: int
+    bound_term: int | None
+    settled_term: int | None  # of the succeeded attempt
+    attempt_open: bool
+    charge_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One continuous leadership."""
+
+    scope: int
+    number: int
+    uid: str
+    holder: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The row that every write of money has to match."""
+
+    scope: int
+    term: int
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRun:
+    """Consecutive fenced writes of one term, in the order in which the database committed them."""
+
+    term: int
+    writes: int
+    first_committed_at: datetime
+    first_kind: str
+    first_subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """One snapshot of the database.
+
+    `ledger_read_began` is the database's own clock just before the processor's ledger was read.
+    `write_runs` is None when the database does not track commit timestamps; `untracked_writes` counts the
+    fenced writes that it no longer (or not yet) has a commit timestamp of.
+    """
+
+    business_now: datetime
+    clock_rate: float
+    taken_at: datetime
+    ledger_read_began: datetime
+    subscriptions: Mapping[str, Subscription]
+    invoices: tuple[Invoice, ...]
+    terms: tuple[Term, ...]
+    fences: tuple[Fence, ...]
+    write_runs: tuple[WriteRun, ...] | None
+    untracked_writes: int = 0

@@ -1,0 +1,93 @@
+"""Reads the books in one read-only snapshot, as the role that can do nothing else."""
+
+from typing import TYPE_CHECKING, Any
+
+from chaos.judge.books import Books, Fence, Invoice, Subscription, Term, WriteRun
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import asyncpg
+
+FETCH_SIZE = 5000
+MAX_WRITE_RUNS = 100_000  # one per term when all is well
+
+_CLOCK = "SELECT business_now(), clock_timestamp(), rate FROM test_clock"
+
+_SUBSCRIPTIONS = """
+    SELECT id, interval_unit, interval_count, anchor_local, time_zone, next_period_no, ends_at
+    FROM subscriptions
+"""
+
+_INVOICES = """
+    SELECT i.id, i.subscription_id, i.period_no, i.period_start, i.period_end, i.amount_minor, i.currency,
+           i.status, i.payment_intent_id, i.next_attempt_at, i.settled_at, i.created_term, i.bound_term,
+           paid.settled_term, trying.id IS NOT NULL AS attempt_open, paid.charge_id
+    FROM invoices i
+    LEFT JOIN payment_attempts paid ON paid.invoice_id = i.id AND paid.status = 'succeeded'
+    LEFT JOIN payment_attempts trying ON trying.invoice_id = i.id AND trying.status = 'open'
+"""
+
+# Runs of equal terms in commit order ("gaps and islands"), so that a million writes travel as a few
+# rows. Equal instants are put in the order of their terms: a tie is no evidence.
+_WRITE_RUNS = """
+    WITH write AS (
+        SELECT seq, kind, subject, term, pg_xact_commit_timestamp(xmin) AS committed_at
+        FROM events WHERE term IS NOT NULL
+    ), marked AS (
+        SELECT *, term IS DISTINCT FROM lag(term) OVER commit_order AS begins
+        FROM write WHERE committed_at IS NOT NULL
+        WINDOW commit_order AS (ORDER BY committed_at, term, seq)
+    ), numbered AS (
+        SELECT *, count(*) FILTER (WHERE begins) OVER (ORDER BY committed_at, term, seq) AS run FROM marked
+    )
+    SELECT term, count(*) AS writes, min(committed_at) AS first_committed_at,
+           max(kind) FILTER (WHERE begins) AS first_kind, max(subject) FILTER (WHERE begins) AS first_subject
+    FROM numbered GROUP BY run, term ORDER BY run LIMIT $1
+"""
+
+_UNTRACKED = """
+    SELECT count(*) FROM events WHERE term IS NOT NULL AND pg_xact_commit_timestamp(xmin) IS NULL
+"""
+
+
+async def database_clock(connection: "asyncpg.Connection[Any]") -> "datetime":
+    """The database's real time, now."""
+    instant: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return instant
+
+
+async def read_books(connection: "asyncpg.Connection[Any]", ledger_read_began: "datetime") -> Books:
+    """One REPEATABLE READ, READ ONLY transaction over everything the invariants need."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        business_now, taken_at, rate = await connection.fetchrow(_CLOCK)
+        tracked = await connection.fetchval("SHOW track_commit_timestamp") == "on"
+        return Books(
+            business_now=business_now,
+            clock_rate=rate,
+            taken_at=taken_at,
+            ledger_read_began=ledger_read_began,
+            subscriptions={
+                row["id"]: Subscription(*row)
+                async for row in connection.cursor(_SUBSCRIPTIONS, prefetch=FETCH_SIZE)
+            },
+            invoices=tuple(
+                [Invoice(*row) async for row in connection.cursor(_INVOICES, prefetch=FETCH_SIZE)]
+            ),
+            terms=tuple(
+                Term(row["scope"], row["number"], str(row["uid"]), row["holder"], row["started_at"])
+                for row in await connection.fetch(
+                    "SELECT scope, number, uid, holder, started_at FROM terms ORDER BY scope, number"
+                )
+            ),
+            fences=tuple(
+                Fence(row["scope"], row["term"], str(row["uid"]))
+                for row in await connection.fetch("SELECT scope, term, uid FROM fence ORDER BY scope")
+            ),
+            write_runs=(
+                tuple(WriteRun(*row) for row in await connection.fetch(_WRITE_RUNS, MAX_WRITE_RUNS))
+                if tracked
+                else None
+            ),
+            untracked_writes=await connection.fetchval(_UNTRACKED) if tracked else 0,
+        )
