@@ -1,0 +1,38 @@
+"""Fixtures for the contract of `Coordinator`."""
+
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from tests.support.coordinator_rigs import BRISK, EtcdRig, FakeRig, Rig
+
+from cluster.etcd import EtcdCluster
+from middleman.leadership.timing import LeaseTiming
+
+_prefixes = itertools.count(1)
+
+
+@pytest.fixture(params=["fake", "etcd"])
+def service(request: pytest.FixtureRequest) -> EtcdCluster | None:
+    """What stands behind the rig; ``None`` for the fake, so that it alone starts no server."""
+    # Synchronous: pytest-asyncio cannot set up one asynchronous fixture from within another.
+    return request.getfixturevalue("etcd_cluster") if request.param == "etcd" else None
+
+
+@pytest_asyncio.fixture
+async def rig(service: EtcdCluster | None) -> AsyncIterator[Rig]:
+    """A service with nobody elected."""
+    made: Rig
+    made = FakeRig() if service is None else EtcdRig(service, f"/contract-{next(_prefixes)}", BRISK)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def etcd_rig(etcd_cluster: EtcdCluster) -> AsyncIterator[EtcdRig]:
+    """Real etcd whose members the test may kill and freeze; it is healed afterwards."""
+    made = EtcdRig(etcd_cluster, f"/faults-{next(_prefixes)}", LeaseTiming())
+    yield made
+    await made.close()
+    await etcd_cluster.heal()
