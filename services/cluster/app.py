@@ -53,6 +53,7 @@ async def migrate(context: AppContext) -> None:
         "MIDDLEMAN_DB_PASSWORD_REPLICA": keys.db_password_replica,
         "MIDDLEMAN_DB_PASSWORD_JUDGE": keys.db_password_judge,
         "MIDDLEMAN_BOOTSTRAP_API_KEY": keys.api_key,
+        "MIDDLEMAN_ENVIRONMENT": context.spec.environment,
     }
     command = Command(context.spec.commands.migrate, context.environment("migrate", "migrate", own))
     await run_to_end("migrate", command, context.log_dir / "migrate.log", timeout_s=_MIGRATE_TIMEOUT_S)

@@ -7,7 +7,15 @@ from typing import Annotated, Literal, NoReturn, Self, TypeVar
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-FAILPOINTS = ("after_claim", "after_create", "after_bind", "after_confirm_sent", "before_settle")
+FAILPOINTS = (
+    "before_claim",
+    "after_claim",
+    "after_create",
+    "after_bind",
+    "after_confirm_sent",
+    "before_settle",
+    "in_transaction",
+)
 UNSAFE_SWITCHES = ("fence_off", "term_in_key", "intent_per_attempt")
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -98,7 +106,7 @@ class ReplicaSettings(_ProcessorSettings):
     etcd_key_file: str = ""
     lease_ttl_s: int = Field(default=3, ge=1, le=60)
     trust_margin_s: float = Field(default=0.25, gt=0)
-    drain_s: Seconds = 5.0
+    drain_s: Seconds = 10.0
 
     concurrency: int = Field(default=64, ge=1, le=1000)  # calls to the processor at once
     in_flight_limit: int = Field(default=2000, ge=1, le=100_000)  # attempts between claim and settle

@@ -172,7 +172,7 @@ CREATE TABLE replicas (
     ops_url       text NOT NULL,
     started_at    timestamptz NOT NULL,
     last_seen_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT replicas_role_known CHECK (role IN ('candidate', 'leader', 'follower', 'stopped'))
+    CONSTRAINT replicas_role_known CHECK (role IN ('candidate', 'follower', 'leader', 'stood_down'))
 );
 
 -- What happened --------------------------------------------------------------------------------------

@@ -248,7 +248,7 @@ replicas = Table(
     Column("ops_url", Text, nullable=False),
     Column("started_at", _AT, nullable=False),
     Column("last_seen_at", _AT, nullable=False, server_default=_CLOCK),
-    _check("replicas", "role_known", "role IN ('candidate', 'leader', 'follower', 'stopped')"),
+    _check("replicas", "role_known", "role IN ('candidate', 'follower', 'leader', 'stood_down')"),
 )
 
 events = Table(

@@ -1,0 +1,64 @@
+"""Translate the database's errors at the adapter's edge."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from middleman.ports.errors import StaleTerm
+from middleman.ports.store import StoreUnavailable
+from middleman.ports.term import Term
+
+STALE_TERM = "MM001"
+# Classes and codes after which the same transaction may well succeed:
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_TRANSIENT_CLASSES = ("08", "53", "58")  # connection, resources, system
+_TRANSIENT_CODES = (
+    "25P03",  # idle_in_transaction_session_timeout
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "55P03",  # lock_not_available
+    "57014",  # query_canceled, also by statement_timeout
+    "57P01",  # admin_shutdown, also pg_terminate_backend
+    "57P02",  # crash_shutdown
+    "57P03",  # cannot_connect_now
+    "57P05",  # idle_session_timeout
+)
+
+
+def sqlstate(error: BaseException) -> str:
+    """The five-character code of a database error, or an empty string."""
+    origin = getattr(error, "orig", error)
+    return str(getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None) or "")
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the database was away or busy, as opposed to refusing what we asked."""
+    if isinstance(error, (OSError, TimeoutError, PoolTimeout, InterfaceError)):
+        return True
+    if not isinstance(error, DBAPIError):
+        # asyncpg reports a connection that broke while connecting with its own exceptions.
+        return sqlstate(error)[:2] in _TRANSIENT_CLASSES or sqlstate(error) in _TRANSIENT_CODES
+    code = sqlstate(error)
+    return error.connection_invalidated or code[:2] in _TRANSIENT_CLASSES or code in _TRANSIENT_CODES
+
+
+@contextmanager
+def translated(term: Term | None = None) -> Iterator[None]:
+    """Turn driver errors into `StaleTerm` and `StoreUnavailable`; anything else is a defect and passes."""
+    try:
+        yield
+    except (StaleTerm, StoreUnavailable):
+        raise
+    except Exception as error:
+        if sqlstate(error) == STALE_TERM:
+            number = "?" if term is None else str(term.number)
+            raise StaleTerm(f"the database refused term {number}: a later one has begun") from error
+        if is_transient(error):
+            raise StoreUnavailable(f"{type(error).__name__}: {_first_line(error)}") from error
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    return str(getattr(error, "orig", error)).strip().split("\n")[0][:300]

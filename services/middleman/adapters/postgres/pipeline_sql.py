@@ -1,0 +1,196 @@
+"""The statements of the charge pipeline, each in full with what it guarantees.
+
+All run inside `enter_term()`: the fence row is held FOR SHARE from the first statement to the commit.
+Each is set-based: one statement for a whole batch.
+"""
+
+from sqlalchemy import text
+
+# Guarantees: from here to the commit no other term can begin, and a stale term gets no further.
+ENTER_TERM = text("SELECT enter_term(CAST(:scope AS smallint), CAST(:term AS bigint), CAST(:uid AS uuid))")
+
+# Guarantees: a subscription ends only after every period that fell due before its end was claimed.
+END_SUBSCRIPTIONS = text("""
+WITH ended AS (
+    SELECT id FROM subscriptions
+    WHERE scope = :scope AND status <> 'canceled' AND ends_at IS NOT NULL
+      AND ends_at <= business_now() AND ends_at <= next_due_at
+    ORDER BY ends_at LIMIT :limit
+    FOR NO KEY UPDATE SKIP LOCKED
+), canceled AS (
+    UPDATE subscriptions s SET status = 'canceled', updated_at = clock_timestamp()
+    FROM ended WHERE s.id = ended.id RETURNING s.id, s.ends_at
+)
+INSERT INTO events (kind, term, subject, subscription_id, data)
+SELECT 'subscription.ended', :term, id, id, jsonb_build_object('ends_at', ends_at) FROM canceled
+""")
+
+# Guarantees (DESIGN §2.4 a): invoice, first attempt with its frozen request and the advanced subscription
+# exist together or not at all; UNIQUE (subscription_id, period_no) refuses a second invoice for a period.
+CLAIM_DUE = text("""
+WITH due AS MATERIALIZED (
+    SELECT id, next_period_no, next_due_at FROM subscriptions
+    WHERE scope = :scope AND status <> 'canceled' AND next_due_at <= business_now()
+      AND (ends_at IS NULL OR next_due_at < ends_at)
+    ORDER BY next_due_at LIMIT :limit
+    FOR NO KEY UPDATE SKIP LOCKED
+), advanced AS (
+    UPDATE subscriptions s
+    SET next_period_no = due.next_period_no + 1,
+        next_due_at = period_boundary(s.anchor_local, s.time_zone, s.interval_unit, s.interval_count,
+                                      due.next_period_no + 1)
+    FROM due WHERE s.id = due.id
+    RETURNING s.id AS subscription_id, s.customer_id, s.amount_minor, s.currency,
+              due.next_period_no AS period_no, due.next_due_at AS period_start, s.next_due_at AS period_end
+), opened AS (
+    INSERT INTO invoices (id, subscription_id, customer_id, scope, period_no, period_start, period_end,
+                          amount_minor, currency, processor_customer_id, created_term)
+    SELECT 'in_' || substr(a.subscription_id, 5) || '_' || a.period_no, a.subscription_id, a.customer_id,
+           :scope, a.period_no, a.period_start, a.period_end, a.amount_minor, a.currency,
+           c.processor_customer_id, :term
+    FROM advanced a JOIN customers c ON c.id = a.customer_id
+    RETURNING id, subscription_id, customer_id, period_no, period_start, amount_minor, currency,
+              processor_customer_id
+), attempted AS (
+    INSERT INTO payment_attempts (id, invoice_id, scope, attempt_no, amount_minor, currency,
+                                  processor_customer_id, payment_method_id, created_term)
+    SELECT 'at_' || substr(o.id, 4) || '_1', o.id, :scope, 1, o.amount_minor, o.currency,
+           o.processor_customer_id, c.payment_method_id, :term
+    FROM opened o JOIN customers c ON c.id = o.customer_id
+    RETURNING id, invoice_id, payment_method_id
+), logged AS (
+    INSERT INTO events (kind, term, subject, subscription_id)
+    SELECT 'invoice.opened', :term, id, subscription_id FROM opened
+)
+SELECT t.id AS attempt_id, 1 AS attempt_no, o.id AS invoice_id, o.subscription_id, o.period_no,
+       o.amount_minor, o.currency, o.processor_customer_id, t.payment_method_id,
+       NULL::text AS payment_intent_id, ARRAY[]::text[] AS settled_charge_ids,
+       EXTRACT(EPOCH FROM business_now() - o.period_start)::float8 AS lag_s
+FROM opened o JOIN attempted t ON t.invoice_id = o.id
+ORDER BY o.period_start, o.id
+""")
+
+# Guarantees (DESIGN §2.5): a new attempt exists only after a decline was settled; the partial unique
+# index refuses a second open one. It is charged to what the customer pays with today.
+CLAIM_RETRIES = text("""
+WITH due AS MATERIALIZED (
+    SELECT id, next_attempt_at FROM invoices
+    WHERE scope = :scope AND status = 'open' AND next_attempt_at IS NOT NULL AND next_attempt_at <= business_now()
+    ORDER BY next_attempt_at LIMIT :limit
+    FOR NO KEY UPDATE SKIP LOCKED
+), planned AS (
+    UPDATE invoices i SET attempt_count = i.attempt_count + 1, next_attempt_at = NULL
+    FROM due WHERE i.id = due.id
+    RETURNING i.id, i.subscription_id, i.customer_id, i.period_no, i.attempt_count, i.amount_minor, i.currency,
+              i.processor_customer_id, i.payment_intent_id, due.next_attempt_at AS due_at
+), attempted AS (
+    INSERT INTO payment_attempts (id, invoice_id, scope, attempt_no, amount_minor, currency,
+                                  processor_customer_id, payment_method_id, created_term)
+    SELECT 'at_' || substr(p.id, 4) || '_' || p.attempt_count, p.id, :scope, p.attempt_count, p.amount_minor,
+           p.currency, p.processor_customer_id, c.payment_method_id, :term
+    FROM planned p JOIN customers c ON c.id = p.customer_id
+    RETURNING id, invoice_id, payment_method_id
+), logged AS (
+    INSERT INTO events (kind, term, subject, subscription_id)
+    SELECT 'attempt.opened', :term, t.id, p.subscription_id FROM attempted t JOIN planned p ON p.id = t.invoice_id
+)
+SELECT t.id AS attempt_id, p.attempt_count AS attempt_no, p.id AS invoice_id, p.subscription_id, p.period_no,
+       p.amount_minor, p.currency, p.processor_customer_id, t.payment_method_id, p.payment_intent_id,
+       ARRAY(SELECT e.charge_id FROM payment_attempts e WHERE e.invoice_id = p.id AND e.status <> 'open')
+           AS settled_charge_ids,
+       EXTRACT(EPOCH FROM business_now() - p.due_at)::float8 AS lag_s
+FROM planned p JOIN attempted t ON t.invoice_id = p.id
+ORDER BY p.due_at, p.id
+""")
+
+# Recovery (DESIGN §2.8): what a predecessor left, oldest first, a page at a time.
+OPEN_ATTEMPTS = text("""
+SELECT t.id AS attempt_id, t.attempt_no, i.id AS invoice_id, i.subscription_id, i.period_no,
+       t.amount_minor, t.currency, t.processor_customer_id, t.payment_method_id, i.payment_intent_id,
+       ARRAY(SELECT e.charge_id FROM payment_attempts e WHERE e.invoice_id = i.id AND e.status <> 'open')
+           AS settled_charge_ids,
+       0::float8 AS lag_s
+FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+WHERE t.scope = :scope AND t.status = 'open'
+  AND (CAST(:after AS text) IS NULL
+       OR (t.created_at, t.id) > (SELECT p.created_at, p.id FROM payment_attempts p WHERE p.id = :after))
+ORDER BY t.created_at, t.id LIMIT :limit
+""")
+
+# Guarantees (DESIGN §2.4 c): an invoice gets one payment intent for ever. Whoever comes second is told
+# which one is recorded, and confirms that.
+BIND = text("""
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(CAST(:bindings AS jsonb)) AS w(invoice_id text, payment_intent_id text)
+), bound AS (
+    UPDATE invoices i SET payment_intent_id = w.payment_intent_id, bound_term = :term
+    FROM wanted w WHERE i.id = w.invoice_id AND i.payment_intent_id IS NULL
+    RETURNING i.id, i.subscription_id, i.payment_intent_id
+), logged AS (
+    INSERT INTO events (kind, term, subject, subscription_id, data)
+    SELECT 'intent.bound', :term, id, subscription_id, jsonb_build_object('payment_intent_id', payment_intent_id)
+    FROM bound
+)
+SELECT i.id, coalesce(b.payment_intent_id, i.payment_intent_id) AS payment_intent_id
+FROM wanted w JOIN invoices i ON i.id = w.invoice_id LEFT JOIN bound b ON b.id = i.id
+""")
+
+# Unknown is not failed: the attempt stays open, and with it the bar to any other attempt.
+MARK_UNKNOWN = text("""
+WITH noted AS (
+    UPDATE payment_attempts t SET unknown_reason = u.reason, unknown_at = clock_timestamp()
+    FROM jsonb_to_recordset(CAST(:attempts AS jsonb)) AS u(attempt_id text, reason text)
+    WHERE t.id = u.attempt_id AND t.status = 'open'
+    RETURNING t.id, t.unknown_reason, t.invoice_id
+)
+INSERT INTO events (kind, term, subject, subscription_id, data)
+SELECT 'attempt.unknown', :term, n.id, i.subscription_id, jsonb_build_object('reason', n.unknown_reason)
+FROM noted n JOIN invoices i ON i.id = n.invoice_id
+""")
+
+# Guarantees (DESIGN §2.4 e): an attempt is settled once; attempt, invoice and subscription change together.
+SETTLE = text("""
+WITH outcome AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS o(
+        attempt_id text, attempt_status text, invoice_status text, subscription_status text,
+        next_attempt_after_s float8, charge_id text, code text, decline_code text, advice_code text, message text)
+), settled AS (
+    UPDATE payment_attempts t
+    SET status = o.attempt_status, charge_id = o.charge_id, code = o.code, decline_code = o.decline_code,
+        advice_code = o.advice_code, message = o.message, settled_at = clock_timestamp(), settled_term = :term
+    FROM outcome o WHERE t.id = o.attempt_id AND t.status = 'open'
+    RETURNING t.id, t.invoice_id, o.attempt_status, o.invoice_status, o.subscription_status,
+              o.next_attempt_after_s, o.charge_id, o.code, o.decline_code
+), invoice AS (
+    UPDATE invoices i
+    SET status = s.invoice_status,
+        next_attempt_at = CASE WHEN s.invoice_status = 'open'
+                               THEN business_now() + make_interval(secs => s.next_attempt_after_s) END,
+        settled_at = CASE WHEN s.invoice_status <> 'open' THEN clock_timestamp() END
+    FROM settled s WHERE i.id = s.invoice_id AND i.status = 'open'
+    RETURNING i.id, i.subscription_id, i.amount_minor, i.currency, s.subscription_status
+), worst AS (  -- several invoices of one subscription may settle together: the worst news counts
+    SELECT subscription_id, array_agg(id) AS invoice_ids,
+           bool_or(subscription_status = 'canceled') AS cancels, bool_or(subscription_status = 'past_due') AS is_late
+    FROM invoice GROUP BY subscription_id
+), subscription AS (
+    UPDATE subscriptions s
+    SET status = CASE WHEN w.cancels THEN 'canceled' WHEN w.is_late THEN 'past_due' ELSE 'active' END,
+        ends_at = CASE WHEN w.cancels THEN LEAST(s.ends_at, s.next_due_at) ELSE s.ends_at END,
+        updated_at = clock_timestamp()
+    FROM worst w
+    WHERE s.id = w.subscription_id AND s.status <> 'canceled'
+      AND (w.cancels OR (w.is_late AND s.status = 'active')
+           OR (NOT w.is_late AND s.status = 'past_due' AND NOT EXISTS (
+                   SELECT FROM invoices other
+                   WHERE other.subscription_id = s.id AND other.id <> ALL (w.invoice_ids)
+                     AND (other.status IN ('requires_action', 'uncollectible')
+                          OR (other.status = 'open' AND (other.next_attempt_at IS NOT NULL OR other.attempt_count > 1))))))
+)
+INSERT INTO events (kind, term, subject, subscription_id, data)
+SELECT 'attempt.settled', :term, s.id, i.subscription_id,
+       jsonb_strip_nulls(jsonb_build_object(
+           'outcome', s.attempt_status, 'invoice_id', s.invoice_id, 'amount_minor', i.amount_minor,
+           'currency', i.currency, 'charge_id', s.charge_id, 'decline_code', coalesce(s.decline_code, s.code)))
+FROM settled s JOIN invoice i ON i.id = s.invoice_id
+""")

@@ -1,0 +1,63 @@
+"""Gather single items into batches: one database transaction for hundreds of outcomes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Hands items that arrive within `linger_s` of the first to `flush`, at most `limit` at a time.
+
+    One flush runs at a time, in order; what arrives meanwhile makes up the next batch. The queue is
+    bounded by its callers, who each wait for their own result.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        limit: int,
+        linger_s: float,
+    ) -> None:
+        """`flush` returns one result per item, in order."""
+        self._flush = flush
+        self._limit = limit
+        self._linger_s = linger_s
+        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        self._arrived = asyncio.Event()
+        self._full = asyncio.Event()
+
+    async def submit(self, item: Item) -> Result:
+        """Wait until the batch that carries `item` is flushed; returns its result."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._arrived.set()
+        if len(self._waiting) >= self._limit:
+            self._full.set()
+        return await future
+
+    async def run(self) -> None:
+        """Flush until cancelled. What `flush` raises ends this, and with it the term that runs it."""
+        while True:
+            await self._arrived.wait()
+            await self._linger()
+            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+            if not self._waiting:
+                self._arrived.clear()
+            self._full.clear()
+            results = await self._flush([item for item, _ in batch])
+            for (_, future), result in zip(batch, results, strict=True):
+                if not future.done():  # its waiter may have been cancelled
+                    future.set_result(result)
+
+    async def _linger(self) -> None:
+        if len(self._waiting) >= self._limit or self._linger_s <= 0:
+            return
+        try:
+            async with asyncio.timeout(self._linger_s):
+                await self._full.wait()
+        except TimeoutError:
+            return

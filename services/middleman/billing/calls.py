@@ -1,0 +1,133 @@
+"""Calls to the processor as the leader makes them: limited, trusted, and never after draining began."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from middleman.billing.observer import BillingObserver
+from middleman.billing.rate_limit import RateLimiter
+from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
+from middleman.domain.ids import PaymentIntentId
+from middleman.domain.intents import IntentSnapshot
+from middleman.ports.clock import Clock
+from middleman.ports.processor import (
+    ConfirmIntent,
+    Created,
+    CreateIntent,
+    Missing,
+    NotSent,
+    PaymentProcessor,
+    Refused,
+)
+from middleman.ports.trust import Trust
+
+AnswerT = TypeVar("AnswerT", bound=object)
+
+
+class Draining(Exception):  # noqa: N818 -- named for what happened
+    """The replica is going: no call starts any more, and what is open is left to the successor."""
+
+
+class Pauses:
+    """Growing pauses between tries, ended at once by draining."""
+
+    def __init__(
+        self,
+        draining: asyncio.Event,
+        uniform: Callable[[], float],
+        initial_s: float,
+        max_s: float,
+        on_pause: Callable[[], None],
+    ) -> None:
+        self._draining = draining
+        self._on_pause = on_pause
+        self._uniform = uniform
+        self._next_s = initial_s
+        self._max_s = max_s
+
+    async def wait(self, at_least_s: float | None = None) -> None:
+        """Wait for the next pause, or longer where the processor asked for it.
+
+        Raises:
+            Draining: the replica drains; there will be no further try.
+        """
+        self._on_pause()
+        pause_s = max(self._next_s * (0.5 + self._uniform() / 2), at_least_s or 0.0)
+        self._next_s = min(self._next_s * 2, self._max_s)
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._draining.wait()
+        except TimeoutError:
+            return
+        raise Draining
+
+
+class ProcessorCalls:
+    """The processor behind a bound on concurrency, a rate limit per endpoint, and the leader's trust."""
+
+    def __init__(
+        self,
+        processor: PaymentProcessor,
+        *,
+        trust: Trust,
+        draining: asyncio.Event,
+        limiter: RateLimiter,
+        concurrency: int,
+        clock: Clock,
+        uniform: Callable[[], float],
+        observer: BillingObserver,
+        retry_initial_s: float = 0.05,
+        retry_max_s: float = 5.0,
+    ) -> None:
+        self._processor = processor
+        self._trust = trust
+        self._draining = draining
+        self._limiter = limiter
+        self._slots = asyncio.Semaphore(concurrency)
+        self._clock = clock
+        self._uniform = uniform
+        self._observer = observer
+        self._retry_s = (retry_initial_s, retry_max_s)
+
+    def pauses(self, on_pause: Callable[[], None]) -> Pauses:
+        """The pauses between the tries of one request; `on_pause` is called at the start of each."""
+        return Pauses(self._draining, self._uniform, *self._retry_s, on_pause)
+
+    async def create(self, request: CreateIntent, *, repeat: bool) -> Created | Refused | Unknown | NotSent:
+        """Create a payment intent, unconfirmed; `repeat`: the same request may have been sent before."""
+        guard = self._trust.require
+        return await self._call(
+            "create", lambda: self._processor.create_intent(request, repeat=repeat, guard=guard)
+        )
+
+    async def confirm(
+        self, request: ConfirmIntent, *, repeat: bool
+    ) -> Succeeded | Declined | RequiresAction | Refused | Unknown | NotSent:
+        """Confirm a payment intent; `repeat`: the same request may have been sent before."""
+        guard = self._trust.require
+        return await self._call(
+            "confirm", lambda: self._processor.confirm_intent(request, repeat=repeat, guard=guard)
+        )
+
+    async def read(
+        self, intent_id: PaymentIntentId
+    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+        """Read a payment intent."""
+        guard = self._trust.require
+        return await self._call("read", lambda: self._processor.read_intent(intent_id, guard=guard))
+
+    async def _call(self, step: str, call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+        await self._limiter.acquire(step)
+        async with self._slots:
+            if self._draining.is_set():
+                raise Draining
+            self._trust.require()
+            started_s = self._clock.boottime_s()
+            answer = await call()
+            took_s = self._clock.boottime_s() - started_s
+        self._observer.called(step, type(answer).__name__, took_s)
+        if isinstance(answer, NotSent | Unknown) and answer.reason == RATE_LIMITED:
+            self._limiter.throttled(step, answer.retry_after_s if isinstance(answer, NotSent) else None)
+        else:
+            self._limiter.passed(step)
+        return answer

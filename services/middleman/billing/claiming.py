@@ -1,0 +1,144 @@
+"""Where work comes from: first what a predecessor left open, then what has fallen due."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from middleman.billing.in_flight import InFlight
+from middleman.billing.observer import BillingObserver
+from middleman.ports.clock import Clock
+from middleman.ports.failpoints import Failpoints
+from middleman.ports.store import Claim, OpenAttempt, Store, StoreUnavailable
+from middleman.ports.term import Term
+from middleman.ports.trust import Trust
+
+log = structlog.get_logger(__name__)
+
+_RETRY_MAX_S = 1.0
+
+
+class TakeOn(Protocol):
+    """Starts to carry an attempt; `found`: a predecessor may have confirmed it already."""
+
+    def __call__(self, attempt: OpenAttempt, found: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claimer:
+    """Feeds the pipeline for one term."""
+
+    term: Term
+    trust: Trust
+    draining: asyncio.Event
+    store: Store
+    in_flight: InFlight
+    take_on: TakeOn
+    clock: Clock
+    uniform: Callable[[], float]
+    failpoints: Failpoints
+    observer: BillingObserver
+    batch: int
+    idle_poll_s: float
+
+    async def run(self) -> None:
+        """Recover, then claim, until draining.
+
+        A claim whose transaction got no answer may have committed: what it opened is found by recovering
+        again, so nothing is claimed before that.
+        """
+        pause_s = self.idle_poll_s
+        recovered = False
+        while not self.draining.is_set():
+            self.trust.require()
+            try:
+                if not recovered:
+                    await self._recover()
+                    recovered = True
+                claimed = await self._claim()
+            except StoreUnavailable as error:
+                recovered = False
+                self.observer.store_unavailable()
+                log.warning("store.unavailable", stage="claim", error=str(error))
+                await self._pause(pause_s)
+                pause_s = min(pause_s * 2, _RETRY_MAX_S)
+                continue
+            pause_s = self.idle_poll_s
+            if claimed < self.batch and self.in_flight.room:
+                await self._pause(self.idle_poll_s)  # less than a full batch: nothing more is due now
+
+    async def _recover(self) -> None:
+        """Take on every open attempt that nobody carries, oldest first, and see each of them through once."""
+        started_s = self.clock.boottime_s()
+        found = 0
+        last = None
+        while not self.draining.is_set():
+            await self._or_draining(self.in_flight.until_room(self.batch))
+            async with self.store.fenced(self.term) as transaction:
+                page = await transaction.open_attempts(last, self.batch)
+            for attempt in page:
+                self.take_on(attempt, found=True)
+            found += len(page)
+            if len(page) < self.batch:
+                break
+            last = page[-1].attempt_id
+        # Recovery before new work (DESIGN §2.8). An attempt whose outcome stays unknown does not hold up the
+        # rest: it stays open, and while it is open nothing new can be tried for its invoice.
+        await self._or_draining(self.in_flight.until_only_deferred())
+        took_s = self.clock.boottime_s() - started_s
+        self.observer.recovered(found, took_s)
+        log.info("recovery.finished", token=self.term.number, attempts=found, took_s=round(took_s, 4))
+
+    async def _claim(self) -> int:
+        """Claim what is due, as far as there is room; returns how many attempts were opened."""
+        await self._or_draining(self.in_flight.until_room(self.batch // 2))
+        if self.draining.is_set():
+            return 0
+        await self.failpoints.hit("before_claim")
+        limit = max(1, min(self.batch, self.in_flight.room))
+        async with self.store.fenced(self.term) as transaction:
+            await transaction.end_subscriptions(self.batch)
+            due = await self._timed("due", transaction.claim_due, limit)
+        opened = len(due.attempts)
+        await self._start(due)
+        if opened < limit:
+            async with self.store.fenced(self.term) as transaction:
+                retries = await self._timed("retry", transaction.claim_retries, limit - opened)
+            opened += len(retries.attempts)
+            await self._start(retries)
+        return opened
+
+    async def _timed(self, kind: str, claim: Callable[[int], Awaitable[Claim]], limit: int) -> Claim:
+        started_s = self.clock.boottime_s()
+        claimed = await claim(limit)
+        self.observer.claimed(kind, len(claimed.attempts), claimed.lag_s, self.clock.boottime_s() - started_s)
+        return claimed
+
+    async def _start(self, claim: Claim) -> None:
+        """Carry what was claimed; the transaction that opened it has committed."""
+        if not claim.attempts:
+            return
+        await self.failpoints.hit("after_claim")
+        for attempt in claim.attempts:
+            self.take_on(attempt, found=False)
+        self.observer.in_flight(len(self.in_flight))
+
+    async def _pause(self, pause_s: float) -> None:
+        """Wait, spread by chance, or until draining."""
+        try:
+            async with asyncio.timeout(pause_s * (0.5 + self.uniform() / 2)):
+                await self.draining.wait()
+        except TimeoutError:
+            return
+
+    async def _or_draining(self, condition: Coroutine[None, None, None]) -> None:
+        """Wait for the condition, or until draining, whichever comes first."""
+        waiting = asyncio.ensure_future(condition)
+        drained = asyncio.ensure_future(self.draining.wait())
+        try:
+            await asyncio.wait({waiting, drained}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            drained.cancel()

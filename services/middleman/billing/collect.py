@@ -1,0 +1,188 @@
+"""Carry one open attempt, from wherever it is, to its settled outcome (DESIGN §2.4 and §2.5).
+
+    create (unconfirmed) ─▶ bind (fenced) ─▶ confirm that intent ─▶ settle (fenced)
+                                                │        ▲
+                                        unknown │        │ not executed: same key again
+                                                ▼        │
+                                            read the intent
+
+The order for one invoice is sacred, and it stands in `Collector.collect`. Nothing here knows of
+batches: `bind` and `settle` return once the transaction that carries them has committed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+import structlog
+
+from middleman.billing.calls import ProcessorCalls
+from middleman.billing.names import RequestNames
+from middleman.domain.attempts import (
+    Declined,
+    DefiniteOutcome,
+    RequiresAction,
+    Succeeded,
+    Unknown,
+)
+from middleman.domain.ids import AttemptId, PaymentIntentId
+from middleman.domain.intents import IntentSnapshot, NotExecuted, resolve
+from middleman.ports.failpoints import Failpoints
+from middleman.ports.processor import (
+    ConfirmIntent,
+    CreateIntent,
+    Created,
+    Missing,
+    NotSent,
+    Refused,
+)
+from middleman.ports.store import OpenAttempt
+from middleman.ports.term import Term
+
+log = structlog.get_logger(__name__)
+
+
+class Ledger(Protocol):
+    """The fenced writes of one attempt, each done when it has committed."""
+
+    async def bind(self, attempt: OpenAttempt, intent_id: PaymentIntentId) -> PaymentIntentId:
+        """Record the intent on the invoice; returns the one that is recorded, which may be an earlier one."""
+        ...
+
+    async def mark_unknown(self, attempt: OpenAttempt, reason: str) -> None:
+        """Note that the outcome is unknown; the attempt stays open."""
+        ...
+
+    async def settle(self, attempt: OpenAttempt, outcome: DefiniteOutcome) -> None:
+        """Record the outcome, and what follows from it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Collects attempts for one term."""
+
+    term: Term
+    calls: ProcessorCalls
+    ledger: Ledger
+    names: RequestNames
+    failpoints: Failpoints
+    defer: Callable[[AttemptId], None]
+
+    async def collect(self, attempt: OpenAttempt, *, found: bool) -> None:
+        """Settle `attempt`, or leave it open when the replica drains.
+
+        `found` says that a predecessor may have confirmed it already: then the processor is asked first.
+
+        Raises:
+            TrustLost, StaleTerm: this replica must stand down; the attempt is left to its successor.
+            Draining: no call may start any more; the attempt is left to the successor.
+        """
+        intent_id = attempt.payment_intent_id
+        if intent_id is None:
+            created = await self._create(attempt, repeat=found or attempt.attempt_no > 1)
+            if isinstance(created, Refused):
+                await self._settle(attempt, _declined(created))
+                return
+            await self.failpoints.hit("after_create")
+            intent_id = await self.ledger.bind(attempt, created.intent_id)
+            await self.failpoints.hit("after_bind")
+            # Only a bound intent is ever confirmed. If it is another one than ours, it may have been.
+            found = intent_id != created.intent_id
+        outcome = await self._outcome(attempt, intent_id, read_first=found)
+        await self._settle(attempt, outcome)
+
+    async def _settle(self, attempt: OpenAttempt, outcome: DefiniteOutcome) -> None:
+        await self.failpoints.hit("before_settle")
+        await self.ledger.settle(attempt, outcome)
+
+    async def _create(self, attempt: OpenAttempt, *, repeat: bool) -> Created | Refused:
+        """Create the invoice's payment intent, unconfirmed: repeating it moves no money."""
+        request = CreateIntent(
+            idempotency_key=self.names.create_key(attempt, self.term),
+            amount=attempt.amount,
+            customer_id=attempt.processor_customer_id,
+            metadata={
+                "invoice_id": attempt.invoice_id,
+                "subscription_id": attempt.subscription_id,
+                "period_no": str(attempt.period_no),
+            },
+        )
+        pauses = self.calls.pauses(lambda: self.defer(attempt.attempt_id))
+        while True:
+            match await self.calls.create(request, repeat=repeat):
+                case (Created() | Refused()) as answer:
+                    return answer
+                case Unknown() as unknown:
+                    log.info("intent.create_unknown", invoice=attempt.invoice_id, reason=unknown.reason)
+                    repeat = True
+                    await pauses.wait()
+                case NotSent() as unsent:
+                    await pauses.wait(unsent.retry_after_s)
+                case other:
+                    assert_never(other)
+
+    async def _outcome(
+        self, attempt: OpenAttempt, intent_id: PaymentIntentId, *, read_first: bool
+    ) -> DefiniteOutcome:
+        """Confirm, and where that leaves doubt, read; never a fresh key, never a new attempt."""
+        request = ConfirmIntent(
+            intent_id=intent_id,
+            idempotency_key=self.names.confirm_key(attempt, self.term),
+            payment_method=attempt.payment_method_id,
+        )
+        pauses = self.calls.pauses(lambda: self.defer(attempt.attempt_id))
+        repeat = read_first
+        refused: Refused | None = None
+        while True:
+            if read_first:
+                match await self._read(attempt, intent_id):
+                    case NotExecuted():
+                        if refused is not None:
+                            return _declined(refused)
+                    case Unknown():
+                        await pauses.wait()
+                        continue
+                    case NotSent() as unsent:
+                        await pauses.wait(unsent.retry_after_s)
+                        continue
+                    case definite:
+                        return definite
+            match await self.calls.confirm(request, repeat=repeat):
+                case (Succeeded() | Declined() | RequiresAction()) as outcome:
+                    return outcome
+                case Refused() as refused:
+                    # Definite for this call, not for the debt: the intent tells how it stands.
+                    log.info("attempt.confirm_refused", attempt=attempt.attempt_id, code=refused.code)
+                case Unknown() as unknown:
+                    await self.ledger.mark_unknown(attempt, unknown.reason)
+                    await pauses.wait()
+                case NotSent() as unsent:
+                    await pauses.wait(unsent.retry_after_s)
+                    continue  # nothing was executed, so there is nothing to read
+                case other:
+                    assert_never(other)
+            read_first = repeat = True
+
+    async def _read(
+        self, attempt: OpenAttempt, intent_id: PaymentIntentId
+    ) -> DefiniteOutcome | NotExecuted | Unknown | NotSent:
+        match await self.calls.read(intent_id):
+            case IntentSnapshot() as snapshot:
+                return resolve(snapshot, attempt.settled_charge_ids)
+            case Missing():
+                # A bound intent cannot vanish. Nobody may guess here: keep asking, and be loud about it.
+                log.error("intent.missing", intent=intent_id, attempt=attempt.attempt_id)
+                return Unknown("intent_missing", f"{intent_id} is not known to the processor")
+            case Refused() as refused:
+                log.error("intent.read_refused", intent=intent_id, code=refused.code, message=refused.message)
+                return Unknown("read_refused", refused.code)
+            case (Unknown() | NotSent()) as unanswered:
+                return unanswered
+            case other:
+                assert_never(other)
+
+
+def _declined(refused: Refused) -> Declined:
+    """A request that the processor refuses for good counts as a decline: dunning may find it cured."""
+    return Declined(code=refused.code, message=refused.message)

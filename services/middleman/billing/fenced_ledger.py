@@ -1,0 +1,111 @@
+"""The writes of single attempts, gathered into fenced transactions."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from middleman.billing.batcher import Batcher
+from middleman.billing.observer import BillingObserver
+from middleman.domain.attempts import DefiniteOutcome, settle
+from middleman.domain.dunning import DunningPolicy
+from middleman.domain.ids import PaymentIntentId
+from middleman.ports.clock import Clock
+from middleman.ports.store import (
+    Binding,
+    FencedTransaction,
+    OpenAttempt,
+    SettledAttempt,
+    Store,
+    StoreUnavailable,
+    UnknownAttempt,
+)
+from middleman.ports.term import Term
+from middleman.ports.trust import Trust
+
+log = structlog.get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+_RETRY_INITIAL_S = 0.05
+_RETRY_MAX_S = 1.0
+
+
+class FencedLedger:
+    """`Ledger` for one term: bind, unknown and settle, each through a batcher of its own."""
+
+    def __init__(
+        self,
+        term: Term,
+        store: Store,
+        trust: Trust,
+        policy: DunningPolicy,
+        clock: Clock,
+        uniform: Callable[[], float],
+        observer: BillingObserver,
+        *,
+        batch_limit: int,
+        linger_s: float,
+    ) -> None:
+        self._term = term
+        self._store = store
+        self._trust = trust
+        self._policy = policy
+        self._clock = clock
+        self._uniform = uniform
+        self._observer = observer
+        self._binds = Batcher(self._flush_bindings, limit=batch_limit, linger_s=linger_s)
+        self._unknowns = Batcher(self._flush_unknown, limit=batch_limit, linger_s=linger_s)
+        self._settles = Batcher(self._flush_settled, limit=batch_limit, linger_s=linger_s)
+
+    @property
+    def runs(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """What has to run, as tasks, while the ledger is used."""
+        return (self._binds.run, self._unknowns.run, self._settles.run)
+
+    async def bind(self, attempt: OpenAttempt, intent_id: PaymentIntentId) -> PaymentIntentId:
+        """See `middleman.billing.collect.Ledger.bind`."""
+        return await self._binds.submit(Binding(attempt.invoice_id, intent_id))
+
+    async def mark_unknown(self, attempt: OpenAttempt, reason: str) -> None:
+        """See `middleman.billing.collect.Ledger.mark_unknown`."""
+        self._observer.became_unknown(reason)
+        await self._unknowns.submit(UnknownAttempt(attempt.attempt_id, reason))
+
+    async def settle(self, attempt: OpenAttempt, outcome: DefiniteOutcome) -> None:
+        """See `middleman.billing.collect.Ledger.settle`."""
+        settlement = settle(outcome, attempt_no=attempt.attempt_no, policy=self._policy)
+        await self._settles.submit(SettledAttempt(attempt.attempt_id, outcome, settlement))
+        self._observer.settled(settlement.attempt_status.value)
+
+    async def _flush_bindings(self, bindings: Sequence[Binding]) -> Sequence[PaymentIntentId]:
+        recorded = await self._fenced("bind", len(bindings), lambda tx: tx.bind(bindings))
+        return [recorded[binding.invoice_id] for binding in bindings]
+
+    async def _flush_unknown(self, attempts: Sequence[UnknownAttempt]) -> Sequence[None]:
+        await self._fenced("unknown", len(attempts), lambda tx: tx.mark_unknown(attempts))
+        return [None] * len(attempts)
+
+    async def _flush_settled(self, settled: Sequence[SettledAttempt]) -> Sequence[None]:
+        await self._fenced("settle", len(settled), lambda tx: tx.settle(settled))
+        return [None] * len(settled)
+
+    async def _fenced(
+        self, stage: str, items: int, write: Callable[[FencedTransaction], Awaitable[ResultT]]
+    ) -> ResultT:
+        """One transaction, repeated while the database is away and this replica is trusted."""
+        pause_s = _RETRY_INITIAL_S
+        while True:
+            started_s = self._clock.boottime_s()
+            try:
+                async with self._store.fenced(self._term) as transaction:
+                    result = await write(transaction)
+            except StoreUnavailable as error:
+                self._observer.store_unavailable()
+                log.warning("store.unavailable", stage=stage, items=items, error=str(error))
+                self._trust.require()
+                await self._clock.sleep(pause_s * (0.5 + self._uniform() / 2))
+                pause_s = min(pause_s * 2, _RETRY_MAX_S)
+                continue
+            self._observer.flushed(stage, items, self._clock.boottime_s() - started_s)
+            return result

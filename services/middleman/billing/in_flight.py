@@ -1,0 +1,60 @@
+"""Which attempts are being carried, so that none is carried twice and there are never too many."""
+
+import asyncio
+
+from middleman.domain.ids import AttemptId
+
+
+class InFlight:
+    """A bounded set of attempts. Single event loop; no locks needed."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._ids: set[AttemptId] = set()
+        self._deferred: set[AttemptId] = set()
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def room(self) -> int:
+        """How many more attempts may be taken on."""
+        return max(0, self._limit - len(self._ids))
+
+    def add(self, attempt_id: AttemptId) -> bool:
+        """Take an attempt on; False when it is being carried already."""
+        if attempt_id in self._ids:
+            return False
+        self._ids.add(attempt_id)
+        return True
+
+    def discard(self, attempt_id: AttemptId) -> None:
+        """The attempt is settled, or left to whoever recovers it."""
+        self._ids.discard(attempt_id)
+        self._deferred.discard(attempt_id)
+        self._changed.set()
+
+    def defer(self, attempt_id: AttemptId) -> None:
+        """The attempt got no definite answer and waits to ask again: nobody has to wait for it."""
+        if attempt_id in self._ids:
+            self._deferred.add(attempt_id)
+            self._changed.set()
+
+    async def until_room(self, wanted: int) -> None:
+        """Wait until there is room for `wanted` attempts (or for as many as the limit allows)."""
+        while self.room < min(wanted, self._limit):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def until_only_deferred(self) -> None:
+        """Wait until every attempt that is being carried has been answered, or deferred at least once."""
+        while len(self._deferred) < len(self._ids):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def until_empty(self) -> None:
+        """Wait until nothing is being carried."""
+        while self._ids:
+            self._changed.clear()
+            await self._changed.wait()

@@ -1,0 +1,67 @@
+"""What the pipeline tells the outside: for metrics, logs and the operations endpoint."""
+
+from typing import Protocol
+
+
+class BillingObserver(Protocol):
+    """Callbacks. They must not block or raise. Durations are in seconds."""
+
+    def recovered(self, attempts: int, took_s: float) -> None:
+        """Every open attempt that the term found has been dealt with."""
+        ...
+
+    def claimed(self, kind: str, attempts: int, lag_s: float, took_s: float) -> None:
+        """`kind` is `due` or `retry`; `lag_s` is how late the oldest was, in business time."""
+        ...
+
+    def called(self, step: str, result: str, took_s: float) -> None:
+        """One call to the processor: `step` is `create`, `confirm` or `read`."""
+        ...
+
+    def flushed(self, stage: str, items: int, took_s: float) -> None:
+        """One fenced transaction: `stage` is `bind`, `unknown` or `settle`."""
+        ...
+
+    def settled(self, outcome: str) -> None:
+        """One attempt was settled."""
+        ...
+
+    def became_unknown(self, reason: str) -> None:
+        """The outcome of one attempt is unknown."""
+        ...
+
+    def in_flight(self, attempts: int) -> None:
+        """How many attempts are between claim and settle now."""
+        ...
+
+    def store_unavailable(self) -> None:
+        """A transaction has to be repeated because the database gave no answer."""
+        ...
+
+
+class SilentBillingObserver:
+    """Observes nothing."""
+
+    def recovered(self, attempts: int, took_s: float) -> None:
+        """Ignore."""
+
+    def claimed(self, kind: str, attempts: int, lag_s: float, took_s: float) -> None:
+        """Ignore."""
+
+    def called(self, step: str, result: str, took_s: float) -> None:
+        """Ignore."""
+
+    def flushed(self, stage: str, items: int, took_s: float) -> None:
+        """Ignore."""
+
+    def settled(self, outcome: str) -> None:
+        """Ignore."""
+
+    def became_unknown(self, reason: str) -> None:
+        """Ignore."""
+
+    def in_flight(self, attempts: int) -> None:
+        """Ignore."""
+
+    def store_unavailable(self) -> None:
+        """Ignore."""

@@ -1,0 +1,160 @@
+"""What a leader does in its term: recover, then claim and collect until it drains or must stop.
+
+recover every open attempt ─▶ ┌─ end subscriptions, claim due periods and retries ─┐ ─▶ drain
+                              └──────── collect each (billing/collect.py) ─────────┘
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from middleman.billing.calls import Draining, ProcessorCalls
+from middleman.billing.claiming import Claimer
+from middleman.billing.collect import Collector
+from middleman.billing.fenced_ledger import FencedLedger
+from middleman.billing.in_flight import InFlight
+from middleman.billing.names import RequestNames
+from middleman.billing.observer import BillingObserver
+from middleman.billing.rate_limit import RateLimiter
+from middleman.domain.dunning import DunningPolicy
+from middleman.ports.clock import Clock
+from middleman.ports.failpoints import Failpoints
+from middleman.ports.processor import PaymentProcessor
+from middleman.ports.store import OpenAttempt, Store
+from middleman.ports.term import Term
+from middleman.ports.trust import Trust
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineLimits:
+    """The bounds of the pipeline. Batches and in-flight count attempts; times are in seconds."""
+
+    concurrency: int = 64
+    in_flight: int = 2000
+    claim_batch: int = 500
+    flush_batch: int = 500
+    flush_linger_s: float = 0.02
+    idle_poll_s: float = 0.2
+
+
+class Pipeline:
+    """Implements `middleman.leadership.tenure.Lead`. One object serves every term of a replica."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        processor: PaymentProcessor,
+        limiter: RateLimiter,
+        policy: DunningPolicy,
+        names: RequestNames,
+        limits: PipelineLimits,
+        clock: Clock,
+        uniform: Callable[[], float],
+        failpoints: Failpoints,
+        observer: BillingObserver,
+        collector: type[Collector] = Collector,
+    ) -> None:
+        """`uniform` gives numbers in `[0, 1)` for jitter; `collector` is replaced by the unsafe builds only."""
+        self._store = store
+        self._processor = processor
+        self._limiter = limiter
+        self._policy = policy
+        self._names = names
+        self._limits = limits
+        self._clock = clock
+        self._uniform = uniform
+        self._failpoints = failpoints
+        self._observer = observer
+        self._collector_type = collector
+
+    async def __call__(self, term: Term, trust: Trust, draining: asyncio.Event) -> None:
+        """Lead for one term; see `Lead`.
+
+        Raises:
+            StaleTerm, TrustLost: stand down.
+        """
+        in_flight = InFlight(self._limits.in_flight)
+        ledger = self._ledger(term, trust)
+        collector = self._collector(term, trust, draining, ledger, in_flight)
+        async with _first_error_alone(), asyncio.TaskGroup() as group:
+            flushers = [group.create_task(run()) for run in ledger.runs]
+
+            def take_on(attempt: OpenAttempt, found: bool) -> None:
+                if in_flight.add(attempt.attempt_id):
+                    group.create_task(self._carry(collector, attempt, found, in_flight))
+
+            claimer = Claimer(
+                term=term,
+                trust=trust,
+                draining=draining,
+                store=self._store,
+                in_flight=in_flight,
+                take_on=take_on,
+                clock=self._clock,
+                uniform=self._uniform,
+                failpoints=self._failpoints,
+                observer=self._observer,
+                batch=self._limits.claim_batch,
+                idle_poll_s=self._limits.idle_poll_s,
+            )
+            await claimer.run()
+            await in_flight.until_empty()
+            for flusher in flushers:
+                flusher.cancel()
+
+    async def _carry(
+        self, collector: Collector, attempt: OpenAttempt, found: bool, in_flight: InFlight
+    ) -> None:
+        try:
+            await collector.collect(attempt, found=found)
+        except Draining:
+            log.debug("attempt.left_open", attempt=attempt.attempt_id)
+        finally:
+            in_flight.discard(attempt.attempt_id)
+            self._observer.in_flight(len(in_flight))
+
+    def _ledger(self, term: Term, trust: Trust) -> FencedLedger:
+        return FencedLedger(
+            term,
+            self._store,
+            trust,
+            self._policy,
+            self._clock,
+            self._uniform,
+            self._observer,
+            batch_limit=self._limits.flush_batch,
+            linger_s=self._limits.flush_linger_s,
+        )
+
+    def _collector(
+        self, term: Term, trust: Trust, draining: asyncio.Event, ledger: FencedLedger, in_flight: InFlight
+    ) -> Collector:
+        calls = ProcessorCalls(
+            self._processor,
+            trust=trust,
+            draining=draining,
+            limiter=self._limiter,
+            concurrency=self._limits.concurrency,
+            clock=self._clock,
+            uniform=self._uniform,
+            observer=self._observer,
+        )
+        return self._collector_type(term, calls, ledger, self._names, self._failpoints, in_flight.defer)
+
+
+@asynccontextmanager
+async def _first_error_alone() -> AsyncIterator[None]:
+    """Raise the first of a group's errors by itself, so that the caller can match on it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from group

@@ -1,0 +1,1 @@
+"""The only package that names concrete adapters: it puts each process together."""

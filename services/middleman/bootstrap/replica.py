@@ -1,0 +1,186 @@
+"""One replica, put together."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from middleman.adapters.etcd.config import EtcdConfig, EtcdTls
+from middleman.adapters.etcd.coordinator import EtcdCoordinator
+from middleman.adapters.failpoints import FailpointProcessor, ProcessFailpoints
+from middleman.adapters.postgres.engine import engine
+from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
+from middleman.adapters.postgres.office import PostgresOffice
+from middleman.adapters.postgres.store import PostgresStore
+from middleman.adapters.system_clock import SystemClock
+from middleman.billing.collect import Collector
+from middleman.billing.names import RequestNames, StableNames
+from middleman.billing.observer import BillingObserver
+from middleman.billing.pipeline import Pipeline, PipelineLimits
+from middleman.billing.rate_limit import RateLimiter
+from middleman.bootstrap.processor import processor
+from middleman.bootstrap.unsafe import IntentPerAttempt, IntentPerAttemptNames, TermInKey
+from middleman.domain.dunning import DunningPolicy
+from middleman.leadership.observer import Observer
+from middleman.leadership.replica import Replica
+from middleman.leadership.timing import LeaseTiming, LifeTiming, lease_errors, life_errors
+from middleman.ports.coordinator import Coordinator
+from middleman.ports.failpoints import NO_FAILPOINTS, Failpoints
+from middleman.ports.processor import PaymentProcessor
+from middleman.ports.store import StoreUnavailable
+from middleman.settings import ReplicaSettings, refuse
+
+log = structlog.get_logger(__name__)
+
+_BEAT_INTERVAL_S = 1.0
+_WARM_RETRY_S = 0.5
+
+
+@dataclass(slots=True)
+class ReplicaProcess:
+    """Everything that one replica process owns."""
+
+    life: Replica
+    coordinator: Coordinator
+    payment_processor: PaymentProcessor
+    pool: AsyncEngine
+    heartbeat: Heartbeat
+    warm_sessions: int
+    warm_connections: int
+    warm: bool = field(default=False, init=False)
+
+    async def keep_warm(self) -> None:
+        """Open the database sessions and the processor's connections, so that the first charge finds them open."""
+        while not self.warm:
+            try:
+                await warm_pool(self.pool, self.warm_sessions)
+                await self.payment_processor.warm(self.warm_connections)
+                self.warm = True
+                log.info("replica.warm", sessions=self.warm_sessions, connections=self.warm_connections)
+            except StoreUnavailable as error:
+                log.warning("replica.not_warm", error=str(error))
+                await asyncio.sleep(_WARM_RETRY_S)
+
+    async def keep_beating(self, role: Callable[[], str]) -> None:
+        """Write the replica's row again and again; a database that is away is somebody else's alarm."""
+        while True:
+            try:
+                await self.heartbeat.beat(role())
+            except StoreUnavailable as error:
+                log.warning("heartbeat.failed", error=str(error))
+            await asyncio.sleep(_BEAT_INTERVAL_S)
+
+    async def say_goodbye(self) -> None:
+        """Say on the replica's row that it has stopped."""
+        try:
+            await self.heartbeat.beat("stood_down")
+        except StoreUnavailable as error:
+            log.warning("heartbeat.failed", error=str(error))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.coordinator.close()
+        await self.payment_processor.close()
+        await self.pool.dispose()
+
+
+def build_replica(
+    settings: ReplicaSettings, *, observer: Observer, billing_observer: BillingObserver
+) -> ReplicaProcess:
+    """Assemble a replica; a setting that fits no other exits with status 2 and one line."""
+    clock = SystemClock()
+    uniform = random.SystemRandom().random
+    incarnation = secrets.token_hex(4)
+    holder = f"{settings.replica_name}#{incarnation}"  # also the name of this process's database sessions
+    lease, life = _timing(settings)
+    failpoints: Failpoints = NO_FAILPOINTS
+    payments = processor(settings, pool_size=settings.concurrency)
+    if settings.failpoints:
+        killers = ProcessFailpoints(settings.failpoints)
+        failpoints, payments = killers, FailpointProcessor(payments, killers)
+    pool = engine(
+        settings.database_url.get_secret_value(),
+        application_name=holder,
+        pool_size=settings.replica_pool_size,
+    )
+    coordinator = EtcdCoordinator(_etcd_config(settings), lease, clock=clock, uniform=uniform)
+    pipeline = Pipeline(
+        store=PostgresStore(pool, failpoints, fence_off="fence_off" in settings.unsafe),
+        processor=payments,
+        limiter=RateLimiter(settings.rate_limit_per_s or None, clock=clock),
+        policy=DunningPolicy(),
+        names=_names(settings),
+        limits=PipelineLimits(
+            concurrency=settings.concurrency,
+            in_flight=settings.in_flight_limit,
+            claim_batch=settings.claim_batch,
+            flush_batch=settings.claim_batch,
+            flush_linger_s=settings.flush_linger_s,
+            idle_poll_s=settings.idle_poll_s,
+        ),
+        clock=clock,
+        uniform=uniform,
+        failpoints=failpoints,
+        observer=billing_observer,
+        collector=IntentPerAttempt if "intent_per_attempt" in settings.unsafe else Collector,
+    )
+    replica = Replica(
+        name=holder,
+        scope=settings.scope,
+        coordinator=coordinator,
+        office=PostgresOffice(pool, uuid4),
+        lead=pipeline,
+        clock=clock,
+        uniform=uniform,
+        timing=life,
+        observer=observer,
+    )
+    return ReplicaProcess(
+        life=replica,
+        coordinator=coordinator,
+        payment_processor=payments,
+        pool=pool,
+        heartbeat=Heartbeat(
+            pool, settings.replica_name, incarnation, f"http://{settings.ops_host}:{settings.ops_port}"
+        ),
+        warm_sessions=settings.replica_pool_size,
+        warm_connections=settings.concurrency,
+    )
+
+
+def _timing(settings: ReplicaSettings) -> tuple[LeaseTiming, LifeTiming]:
+    lease = LeaseTiming(lease_ttl_s=settings.lease_ttl_s, margin_s=settings.trust_margin_s)
+    life = LifeTiming(drain_s=settings.drain_s)
+    errors = lease_errors(lease) + life_errors(
+        life, lease, processor_call_timeout_s=settings.processor_timeout_s
+    )
+    if errors:
+        refuse("; ".join(errors))
+    return lease, life
+
+
+def _etcd_config(settings: ReplicaSettings) -> EtcdConfig:
+    try:
+        return EtcdConfig(
+            endpoints=settings.etcd_endpoints,
+            user=settings.etcd_user or None,
+            password=settings.etcd_password.get_secret_value() or None,
+            tls=EtcdTls(settings.etcd_ca_file, settings.etcd_cert_file, settings.etcd_key_file)
+            if settings.etcd_ca_file
+            else None,
+        )
+    except ValueError as error:
+        refuse(str(error))
+
+
+def _names(settings: ReplicaSettings) -> RequestNames:
+    if "term_in_key" in settings.unsafe:
+        return TermInKey()
+    if "intent_per_attempt" in settings.unsafe:
+        return IntentPerAttemptNames()
+    return StableNames()

@@ -1,0 +1,93 @@
+"""`python -m middleman.entrypoints.replica`: one replica, from its environment.
+
+Exit status 0 after a graceful stop (SIGTERM, SIGINT), 1 when it had to give itself up, 2 misconfigured.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+import structlog
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from middleman.bootstrap.replica import ReplicaProcess, build_replica
+from middleman.entrypoints.replica.metrics import ReplicaMetrics
+from middleman.entrypoints.replica.ops import ops_app
+from middleman.entrypoints.startup import configure_logging
+from middleman.leadership.tenure import PipelineStuck
+from middleman.settings import ReplicaSettings, load, refuse
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: ReplicaSettings) -> None:
+    """Serve the operations endpoint and live the replica's life until a signal asks to stop.
+
+    Raises:
+        PipelineStuck: the process must exit at once.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    registry = CollectorRegistry()
+    metrics = ReplicaMetrics(registry)
+    replica = build_replica(settings, observer=metrics, billing_observer=metrics)
+    runner = web.AppRunner(ops_app(settings.replica_name, metrics, registry, lambda: replica.warm))
+    await runner.setup()
+    try:
+        await _listen(runner, settings)
+        log.info(
+            "replica.started", replica=settings.replica_name, ops_port=settings.ops_port, pid=os.getpid()
+        )
+        await _live(replica, metrics, stopping)
+        log.info("replica.stopped", replica=settings.replica_name)
+    finally:
+        await runner.cleanup()
+        await replica.close()
+
+
+async def _listen(runner: web.AppRunner, settings: ReplicaSettings) -> None:
+    try:
+        await web.TCPSite(runner, settings.ops_host, settings.ops_port).start()
+    except OSError as error:
+        refuse(
+            f"MIDDLEMAN_OPS_PORT={settings.ops_port}: cannot listen on {settings.ops_host}: "
+            f"{error.strerror}; choose another port"
+        )
+
+
+async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyncio.Event) -> None:
+    chores = [
+        asyncio.create_task(replica.keep_warm(), name="warm"),
+        asyncio.create_task(replica.keep_beating(lambda: metrics.role.value), name="heartbeat"),
+    ]
+    try:
+        await replica.life.run(stopping)
+    finally:
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await replica.say_goodbye()
+
+
+def main() -> None:
+    """Entry point of the process."""
+    settings = load(ReplicaSettings)
+    configure_logging("replica", settings.log_format, settings.log_level, replica=settings.replica_name)
+    try:
+        uvloop.run(run(settings))
+    except PipelineStuck as error:
+        log.critical("replica.stuck", reason=str(error))
+        sys.stderr.flush()
+        os._exit(1)  # the pipeline ignores its cancellation: nothing here may be awaited any more
+
+
+if __name__ == "__main__":
+    main()

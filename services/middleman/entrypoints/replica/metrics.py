@@ -1,0 +1,122 @@
+"""The replica's Prometheus metrics: an observer of its life and of its billing."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from middleman.leadership.observer import Role
+from middleman.ports.coordinator import Election
+from middleman.ports.term import Term
+
+_CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_FAILOVER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30)
+
+
+class ReplicaMetrics:
+    """Implements `leadership.observer.Observer` and `billing.observer.BillingObserver`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def histogram(
+            name: str, text: str, labels: tuple[str, ...] = (), failover: bool = False
+        ) -> Histogram:
+            buckets = _FAILOVER_BUCKETS if failover else _CALL_BUCKETS
+            return Histogram(f"middleman_{name}", text, labels, buckets=buckets, registry=registry)
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"middleman_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"middleman_{name}", text, labels, registry=registry)
+
+        self._role = gauge("replica_role", "1 for the role this replica is in", ("role",))
+        self._leader = gauge("leader", "1 while this replica leads")
+        self._term = gauge("term", "Number of the term this replica leads, 0 when it does not")
+        self._elections = counter("elections_won_total", "Elections won")
+        self._election_s = histogram("election_wait_seconds", "From candidacy to election", failover=True)
+        self._office_s = histogram("office_seconds", "From election to the term's start", failover=True)
+        self._terms_ended = counter("terms_ended_total", "Terms ended")
+        self._term_s = gauge("last_term_seconds", "How long the last term of this replica lasted")
+        self._recovery_s = histogram(
+            "recovery_seconds", "From the term's start to the end of recovery", failover=True
+        )
+        self._recovered = counter("attempts_recovered_total", "Open attempts found by recovery")
+        self._claimed = counter("attempts_claimed_total", "Attempts opened", ("kind",))
+        self._claim_s = histogram("claim_seconds", "One claim statement", ("kind",))
+        self._lag_s = gauge(
+            "due_lag_seconds", "How late the oldest of the last claim was, in business time", ("kind",)
+        )
+        self._call_s = histogram("processor_call_seconds", "Calls to the processor", ("step", "result"))
+        self._flush_s = histogram("flush_seconds", "One fenced transaction", ("stage",))
+        self._flushed = counter("flushed_items_total", "Items written by fenced transactions", ("stage",))
+        self._outcomes = counter("attempts_settled_total", "Attempts settled", ("outcome",))
+        self._unknown = counter("attempts_unknown_total", "Times that an outcome became unknown", ("reason",))
+        self._in_flight = gauge("attempts_in_flight", "Attempts between claim and settle")
+        self._store_away = counter(
+            "store_unavailable_total", "Transactions repeated because the database was away"
+        )
+        self.role = Role.CANDIDATE
+        self.term: Term | None = None
+
+    # The replica's life ---------------------------------------------------------------------------
+
+    def role_changed(self, role: Role, at_s: float) -> None:
+        """Show the role."""
+        self.role = role
+        for other in Role:
+            self._role.labels(other.value).set(other is role)
+        self._leader.set(role is Role.LEADER)
+
+    def election_won(self, election: Election, waited_s: float, at_s: float) -> None:
+        """Count the election."""
+        self._elections.inc()
+        self._election_s.observe(waited_s)
+
+    def term_started(self, term: Term, office_s: float, at_s: float) -> None:
+        """Show the term."""
+        self.term = term
+        self._term.set(term.number)
+        self._office_s.observe(office_s)
+
+    def term_ended(self, term: Term, reason: str, lasted_s: float, at_s: float) -> None:
+        """Take the term away."""
+        self.term = None
+        self._term.set(0)
+        self._in_flight.set(0)
+        self._terms_ended.inc()
+        self._term_s.set(lasted_s)
+
+    # Billing --------------------------------------------------------------------------------------
+
+    def recovered(self, attempts: int, took_s: float) -> None:
+        """Count what a predecessor left."""
+        self._recovered.inc(attempts)
+        self._recovery_s.observe(took_s)
+
+    def claimed(self, kind: str, attempts: int, lag_s: float, took_s: float) -> None:
+        """Count a claim."""
+        self._claimed.labels(kind).inc(attempts)
+        self._claim_s.labels(kind).observe(took_s)
+        self._lag_s.labels(kind).set(lag_s)
+
+    def called(self, step: str, result: str, took_s: float) -> None:
+        """Time a call."""
+        self._call_s.labels(step, result).observe(took_s)
+
+    def flushed(self, stage: str, items: int, took_s: float) -> None:
+        """Time a transaction."""
+        self._flush_s.labels(stage).observe(took_s)
+        self._flushed.labels(stage).inc(items)
+
+    def settled(self, outcome: str) -> None:
+        """Count an outcome."""
+        self._outcomes.labels(outcome).inc()
+
+    def became_unknown(self, reason: str) -> None:
+        """Count a doubt."""
+        self._unknown.labels(reason).inc()
+
+    def in_flight(self, attempts: int) -> None:
+        """Show how much is being carried."""
+        self._in_flight.set(attempts)
+
+    def store_unavailable(self) -> None:
+        """Count a repeated transaction."""
+        self._store_away.inc()

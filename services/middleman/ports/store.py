@@ -1,0 +1,127 @@
+"""The store: the database as the charge pipeline sees it.
+
+Contract: everything that writes money happens inside `Store.fenced`, at exactly the term that is given.
+The transaction holds the fence until it commits, so it either commits while its term is the newest, or
+raises `StaleTerm`. When `StoreUnavailable` is raised, the transaction may or may not have committed:
+every statement is therefore safe to repeat.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from middleman.domain.attempts import DefiniteOutcome, Settlement
+from middleman.domain.ids import (
+    AttemptId,
+    ChargeId,
+    InvoiceId,
+    PaymentIntentId,
+    PaymentMethodId,
+    ProcessorCustomerId,
+    SubscriptionId,
+)
+from middleman.domain.money import Money
+from middleman.ports.term import Term
+
+
+class StoreUnavailable(Exception):  # noqa: N818 -- named for what happened, in the words of the design
+    """The database gave no answer, so nothing is known about the transaction: back off and repeat it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """A payment attempt that is not settled, with its frozen request.
+
+    `payment_intent_id` is None until an intent is bound to the invoice. `settled_charge_ids` are the
+    charges that earlier attempts of the invoice left (None for one that left no charge).
+    """
+
+    attempt_id: AttemptId
+    attempt_no: int
+    invoice_id: InvoiceId
+    subscription_id: SubscriptionId
+    period_no: int
+    amount: Money
+    processor_customer_id: ProcessorCustomerId
+    payment_method_id: PaymentMethodId
+    payment_intent_id: PaymentIntentId | None
+    settled_charge_ids: tuple[ChargeId | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one claim opened. `lag_s` is how late its oldest period is, in business time; 0 when empty."""
+
+    attempts: tuple[OpenAttempt, ...]
+    lag_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """The payment intent that was created for an invoice."""
+
+    invoice_id: InvoiceId
+    payment_intent_id: PaymentIntentId
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownAttempt:
+    """An attempt whose outcome is unknown, and why."""
+
+    attempt_id: AttemptId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettledAttempt:
+    """The outcome of an attempt, and what follows from it."""
+
+    attempt_id: AttemptId
+    outcome: DefiniteOutcome
+    settlement: Settlement
+
+
+class FencedTransaction(Protocol):
+    """The statements of the pipeline, inside one transaction that holds the fence."""
+
+    async def end_subscriptions(self, limit: int) -> int:
+        """Cancel up to `limit` subscriptions that have nothing left to bill; returns how many."""
+        ...
+
+    async def claim_due(self, limit: int) -> Claim:
+        """Open invoice and first attempt for up to `limit` due periods, oldest first, and advance their subscriptions."""
+        ...
+
+    async def claim_retries(self, limit: int) -> Claim:
+        """Open the next attempt of up to `limit` declined invoices whose retry has fallen due."""
+        ...
+
+    async def open_attempts(self, after: AttemptId | None, limit: int) -> Sequence[OpenAttempt]:
+        """Up to `limit` open attempts, oldest first, that come after the one given."""
+        ...
+
+    async def bind(self, bindings: Sequence[Binding]) -> Mapping[InvoiceId, PaymentIntentId]:
+        """Record each intent on its invoice where none is recorded yet; returns what is recorded now."""
+        ...
+
+    async def mark_unknown(self, attempts: Sequence[UnknownAttempt]) -> None:
+        """Note on open attempts that their outcome is unknown. They stay open."""
+        ...
+
+    async def settle(self, settled: Sequence[SettledAttempt]) -> int:
+        """Record outcomes of attempts that are still open; returns how many were."""
+        ...
+
+
+class Store(Protocol):
+    """Fenced transactions on the database."""
+
+    def fenced(self, term: Term) -> AbstractAsyncContextManager[FencedTransaction]:
+        """A transaction at exactly `term`; commits on exit, rolls back on an exception.
+
+        Raises:
+            StaleTerm: the fence has moved past `term`.
+            StoreUnavailable: the database gave no answer.
+        """
+        ...
