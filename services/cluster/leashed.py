@@ -67,6 +67,11 @@ class LeashedRun:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
 
+    def cut_lifeline(self) -> None:
+        """What our own death would do: the leash kills the whole tree, frozen processes included."""
+        assert self._process.stdin is not None  # asked for in launch()
+        self._process.stdin.close()
+
     async def _follow(self) -> int:
         assert self._process.stdout is not None  # asked for below
         code = -signal.SIGKILL  # what is true when the leash itself was killed: its command dies with it

@@ -1,9 +1,10 @@
 """Free ports that stay ours from the first start to the last restart.
 
-A port is reserved by a bound socket that never listens. It was bound exclusively, so nobody else's
-search for a free port can pick it; afterwards it allows address reuse, so the member, which must set
-SO_REUSEADDR as every serious server does, binds and listens on top of it, again and again. While the
-member is down, connections are refused as they should be.
+A port is reserved by a bound socket that never listens and allows address reuse, so that the member,
+which must set SO_REUSEADDR as every serious server does, binds and listens on top of it, again and
+again, while no search for a free port can pick it. While the member is down, connections are refused
+as they should be. Since two such reservations would tolerate each other, a name in the abstract socket
+namespace, which the kernel frees with its owner, tells supervisors apart.
 
 Ports are drawn from below the kernel's ephemeral range. In that range a client that keeps calling a
 dead member's port is sooner or later given the very same number as its own local port and connects to
@@ -30,10 +31,12 @@ class ReservedPort:
 
     number: int
     _holder: socket.socket
+    _claim: socket.socket
 
     def release(self) -> None:
         """Gives the port back; harmless when repeated."""
         self._holder.close()
+        self._claim.close()
 
 
 def reserve_port(preferred: int | None = None) -> ReservedPort:
@@ -64,12 +67,17 @@ def _draw() -> int:
 
 def _try_reserve(number: int) -> ReservedPort | None:
     holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        # With reuse, connections of the last run that linger in TIME_WAIT do not count; a listener does.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((HOST, number))
+        bound = holder.getsockname()[1]
+        claim.bind(f"\0middleman-port-{bound}")
     except OSError as error:
         holder.close()
+        claim.close()
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             return None
         raise
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return ReservedPort(holder.getsockname()[1], holder)
+    return ReservedPort(bound, holder, claim)
