@@ -34,6 +34,9 @@ from middleman.domain.money import Money
 
 Guard = Callable[[], None]
 
+RATE_LIMITED = "rate_limited"
+"""The `reason` of a `NotSent` or an `Unknown` that was a 429: slow down."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreateIntent:

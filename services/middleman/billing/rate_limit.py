@@ -1,0 +1,178 @@
+"""How fast we ask: a limit per endpoint that learns from the processor's 429s.
+
+The processor limits each endpoint on its own (https://docs.stripe.com/rate-limits), so each has its own token
+bucket. A 429 halves the endpoint's rate at once (once per burst of 429s, not once for each of them) and holds
+everything back for as long as the answer asked; afterwards the rate grows by a fixed step per second, up to
+the configured ceiling. Without a ceiling there is no limit until the first 429: then the rate seen before it
+is what gets halved, and the limit is lifted when the rate has grown to twice what was seen.
+"""
+
+import asyncio
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+from middleman.ports.clock import Clock
+
+MAX_HOLD_S = 60.0
+"""The longest that one answer may hold an endpoint back, whatever it asks for."""
+
+
+class LimiterOverrun(Exception):
+    """More callers wait for an endpoint than the limiter takes: the caller must bound its own concurrency."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterTuning:
+    """How the limiter reacts; the defaults reach the ceiling again ten seconds after one 429."""
+
+    decrease: float = 0.5  # the rate is multiplied by this
+    decrease_at_most_every_s: float = 1.0  # answers to one burst count once
+    recovery_per_s: float = 0.05  # of the ceiling, added to the rate every second
+    floor_per_s: float = 1.0  # never slower than this, or a bad minute lasts for ever
+    burst_s: float = 0.1  # how much unused time may be caught up
+    max_waiters: int = 10_000  # per endpoint
+
+
+class RateLimiter:
+    """`ceiling_per_s` holds for each endpoint on its own; 0 is no ceiling. For one event loop."""
+
+    def __init__(self, clock: Clock, ceiling_per_s: float = 0, tuning: LimiterTuning | None = None) -> None:
+        if not math.isfinite(ceiling_per_s) or ceiling_per_s < 0:
+            raise ValueError(f"a ceiling is 0 (none) or a number of calls per second, got {ceiling_per_s}")
+        chosen = tuning or LimiterTuning()
+        self._endpoints: defaultdict[str, _Endpoint] = defaultdict(
+            lambda: _Endpoint(clock, ceiling_per_s, chosen)
+        )
+
+    async def acquire(self, endpoint: str) -> None:
+        """Return when one call to `endpoint` may start. Callers are served in their order.
+
+        Raises:
+            LimiterOverrun: too many callers wait already.
+        """
+        state = self._endpoints[endpoint]
+        if not state.take():
+            await state.wait(endpoint)
+
+    def passed(self, endpoint: str) -> None:
+        """A call was answered with anything but a 429."""
+        self._endpoints[endpoint].answered()
+
+    def throttled(self, endpoint: str, retry_after_s: float | None = None) -> None:
+        """A call was answered with a 429, which may have named a time to stay away."""
+        self._endpoints[endpoint].throttled(retry_after_s)
+
+    def rate_per_s(self, endpoint: str) -> float | None:
+        """The limit in force on `endpoint` now; None is no limit. For metrics."""
+        return self._endpoints[endpoint].rate_per_s()
+
+
+class _Endpoint:
+    """One token bucket and what it has learned."""
+
+    def __init__(self, clock: Clock, ceiling_per_s: float, tuning: LimiterTuning) -> None:
+        self._clock = clock
+        self._tuning = tuning
+        self._ceiling = ceiling_per_s or math.inf
+        now_s = clock.boottime_s()
+        self._base = self._ceiling  # the rate at `_base_at_s`; it grows by `_step` per second from there
+        self._base_at_s = now_s
+        self._step = 0.0
+        self._lifts_at = math.inf  # without a ceiling: the rate at which the limit is lifted
+        self._decreased_at_s = -math.inf
+        self._held_until_s = -math.inf
+        self._tokens = 1.0
+        self._filled_at_s = now_s
+        self._turn = asyncio.Lock()  # fair: who waits first is served first
+        self._waiters = 0
+        self._seen = _SeenRate(now_s)
+
+    def take(self) -> bool:
+        """Take a token if nobody waits and there is one."""
+        return not self._waiters and self._shortage_s() <= 0
+
+    async def wait(self, endpoint: str) -> None:
+        if self._waiters >= self._tuning.max_waiters:
+            raise LimiterOverrun(f"{self._waiters} callers already wait to call {endpoint!r}")
+        self._waiters += 1
+        try:
+            async with self._turn:
+                # A 429 may come in while we sleep, so the answer is computed afresh each time.
+                while (shortage_s := self._shortage_s()) > 0:
+                    await self._clock.sleep(shortage_s)
+        finally:
+            self._waiters -= 1
+
+    def answered(self) -> None:
+        self._seen.count(self._clock.boottime_s())
+
+    def throttled(self, retry_after_s: float | None) -> None:
+        now_s = self._clock.boottime_s()
+        if retry_after_s is not None and retry_after_s > 0:
+            self._held_until_s = max(self._held_until_s, now_s + min(retry_after_s, MAX_HOLD_S))
+        if now_s - self._decreased_at_s < self._tuning.decrease_at_most_every_s:
+            return
+        rate = self._rate(now_s)
+        if math.isinf(rate):
+            rate = max(self._seen.per_s(now_s), self._tuning.floor_per_s)
+            self._lifts_at = 2 * rate
+        self._step = self._tuning.recovery_per_s * (rate if math.isinf(self._ceiling) else self._ceiling)
+        # A ceiling below the floor is the operator's word and wins.
+        self._base = min(self._ceiling, max(rate * self._tuning.decrease, self._tuning.floor_per_s))
+        self._base_at_s = self._decreased_at_s = self._filled_at_s = now_s
+        self._tokens = 0.0
+
+    def rate_per_s(self) -> float | None:
+        rate = self._rate(self._clock.boottime_s())
+        return None if math.isinf(rate) else rate
+
+    def _rate(self, now_s: float) -> float:
+        if self._base >= self._ceiling:
+            return self._ceiling
+        rate = self._base + self._step * (now_s - self._base_at_s)
+        if rate >= self._lifts_at:
+            self._base, self._lifts_at = math.inf, math.inf
+            return math.inf
+        return min(rate, self._ceiling)
+
+    def _shortage_s(self) -> float:
+        """Take a token and return 0, or take none and return how long to wait for one."""
+        if math.isinf(self._base) and math.isinf(self._held_until_s):
+            return 0.0  # no limit, never was one: the common case costs nothing
+        now_s = self._clock.boottime_s()
+        if now_s < self._held_until_s:
+            return self._held_until_s - now_s
+        rate = self._rate(now_s)
+        if math.isinf(rate):
+            return 0.0
+        burst = max(1.0, rate * self._tuning.burst_s)
+        self._tokens = min(burst, self._tokens + rate * (now_s - self._filled_at_s))
+        self._filled_at_s = now_s
+        if self._tokens >= 1.0 - 1e-9:  # sums of floats: a token short by a rounding error is a token
+            self._tokens -= 1.0
+            return 0.0
+        return (1.0 - self._tokens) / rate
+
+
+class _SeenRate:
+    """Answers per second, over the last whole second or the running one if that saw more."""
+
+    def __init__(self, now_s: float) -> None:
+        self._since_s = now_s
+        self._counted = 0
+        self._last_per_s = 0.0
+
+    def count(self, now_s: float) -> None:
+        self._roll(now_s)
+        self._counted += 1
+
+    def per_s(self, now_s: float) -> float:
+        self._roll(now_s)
+        return max(self._last_per_s, float(self._counted))
+
+    def _roll(self, now_s: float) -> None:
+        elapsed_s = now_s - self._since_s
+        if elapsed_s >= 1.0:
+            self._last_per_s = self._counted / elapsed_s
+            self._since_s, self._counted = now_s, 0
