@@ -45,7 +45,7 @@ class Observer(Protocol):
         ...
 
     def term_ended(self, term: Term, reason: str, lasted_s: float, at_s: float) -> None:
-        """The pipeline has stopped and the lease was given up, ``lasted_s`` after the start."""
+        """The pipeline has stopped, ``lasted_s`` after the start; the lease is given up next."""
         ...
 
 

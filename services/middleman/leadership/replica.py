@@ -40,7 +40,7 @@ from middleman.ports.term import Term
 log = structlog.get_logger(__name__)
 
 
-class NotElected(Exception):  # noqa: N818 -- named for what happened
+class NotElected(Exception):
     """The election was won but the office was not taken; the message says why."""
 
 
@@ -146,16 +146,18 @@ class Replica:
         try:
             ending = await serve(self._lead, term, candidacy, stopping, self._timing)
             reason = ending.reason
-            if ending.by is EndedBy.STOPPED:
-                await self._leave(term, reason)  # on record before the successor's term begins
-                await candidacy.resign()
-            else:
-                await candidacy.resign()  # the successor first: the database may be what is broken
-                await self._leave(term, reason)
         finally:
+            # Told before the resignation, which takes a while when the coordinator is away.
             ended_s = self._clock.boottime_s()
             self._observer.term_ended(term, reason, ended_s - started_s, ended_s)
             log.info("term.ended", token=term.number, reason=reason, lasted_s=round(ended_s - started_s, 3))
+            self._became(Role.STOOD_DOWN)
+        if ending.by is EndedBy.STOPPED:
+            await self._leave(term, reason)  # on record before the successor's term begins
+            await candidacy.resign()
+        else:
+            await candidacy.resign()  # the successor first: the database may be what is broken
+            await self._leave(term, reason)
 
     async def _leave(self, term: Term, reason: str) -> None:
         try:

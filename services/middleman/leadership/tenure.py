@@ -32,7 +32,7 @@ class Lead(Protocol):
         ...
 
 
-class PipelineStuck(Exception):  # noqa: N818 -- named for what happened
+class PipelineStuck(Exception):
     """A cancelled pipeline did not end: the process must, because it may hold calls in flight."""
 
 

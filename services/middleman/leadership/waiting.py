@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Interrupted(Exception):  # noqa: N818 -- named for what happened
+class Interrupted(Exception):
     """The event that a block was to be left on has been set."""
 
 
