@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from cluster.state import ClusterState
 
 
 @pytest.fixture
-def data_dir(short_dir: Path) -> Iterator[Path]:
+def data_dir(short_dir: Path) -> Path:
     """Where one cluster lives."""
     return short_dir / "cluster"
 
