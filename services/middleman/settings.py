@@ -57,7 +57,9 @@ class MigrateSettings(_Settings):
         return value
 
 
-class _ProcessorSettings(_Settings):
+class ProcessorSettings(_Settings):
+    """What leads to the payment processor."""
+
     stripe_api_key: SecretStr = Field(validation_alias="STRIPE_API_KEY")
     stripe_api_base: str = ""  # empty: Stripe itself
     processor_timeout_s: Seconds = 10.0
@@ -82,7 +84,7 @@ class _ProcessorSettings(_Settings):
         return value.rstrip("/")
 
 
-class ApiSettings(_ProcessorSettings):
+class ApiSettings(ProcessorSettings):
     """The REST API process."""
 
     api_host: str = "127.0.0.1"
@@ -90,7 +92,7 @@ class ApiSettings(_ProcessorSettings):
     api_pool_size: int = Field(default=10, ge=1, le=100)
 
 
-class ReplicaSettings(_ProcessorSettings):
+class ReplicaSettings(ProcessorSettings):
     """One replica of the middleman."""
 
     replica_name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
@@ -195,7 +197,7 @@ def _explain(kind: type[_Settings], error: ValidationError) -> str:
             lines.append(f"{name} is not set")
             continue
         info = kind.model_fields.get(field)
-        secret = "Secret" in str(info.annotation if info else "Secret")
+        secret = info is None or "Secret" in repr(info.annotation)
         shown = "" if secret else f"={problem['input']!r}"
         lines.append(f"{name}{shown} {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from middleman.ports.processor import (
-    ConfirmIntent,
-    Guard,
-    PaymentProcessor,
-)
+from middleman.adapters.stripe.config import StripeConfig
+from middleman.adapters.stripe.processor import StripeProcessor
+from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
+from middleman.ports.processor import ConfirmIntent, Guard, NotSent, Refused
 
 log = structlog.get_logger(__name__)
 
@@ -44,21 +43,18 @@ class ProcessFailpoints:
             os.kill(os.getpid(), signal_no)
 
 
-class FailpointProcessor:
+class FailpointProcessor(StripeProcessor):
     """A processor that dies at `after_confirm_sent`: the request has left, its answer has not been seen."""
 
-    def __init__(self, inner: PaymentProcessor, failpoints: ProcessFailpoints) -> None:
-        self._inner = inner
+    def __init__(self, config: StripeConfig, failpoints: ProcessFailpoints) -> None:
+        super().__init__(config)
         self._failpoints = failpoints
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
 
     async def confirm_intent(
         self, request: ConfirmIntent, *, repeat: bool = False, guard: Guard | None = None
-    ) -> object:
+    ) -> Succeeded | Declined | RequiresAction | Refused | Unknown | NotSent:
         """Confirm, and come to the failpoint once the request is on its way."""
-        sent = asyncio.ensure_future(self._inner.confirm_intent(request, repeat=repeat, guard=guard))
+        sent = asyncio.ensure_future(super().confirm_intent(request, repeat=repeat, guard=guard))
         await asyncio.wait({sent}, timeout=_SENDING_S)
         await self._failpoints.hit("after_confirm_sent")
         return await sent

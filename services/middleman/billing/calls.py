@@ -23,8 +23,10 @@ from middleman.ports.trust import Trust
 
 AnswerT = TypeVar("AnswerT", bound=object)
 
+_RATE_LIMITED = "rate_limited"  # the reason that `NotSent` and `Unknown` carry after a 429
 
-class Draining(Exception):  # noqa: N818 -- named for what happened
+
+class Draining(Exception):
     """The replica is going: no call starts any more, and what is open is left to the successor."""
 
 
@@ -117,7 +119,7 @@ class ProcessorCalls:
         return await self._call("read", lambda: self._processor.read_intent(intent_id, guard=guard))
 
     async def _call(self, step: str, call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
-        await self._limiter.acquire(step)
+        await self._turn(step)
         async with self._slots:
             if self._draining.is_set():
                 raise Draining
@@ -126,8 +128,26 @@ class ProcessorCalls:
             answer = await call()
             took_s = self._clock.boottime_s() - started_s
         self._observer.called(step, type(answer).__name__, took_s)
-        if isinstance(answer, NotSent | Unknown) and answer.reason == RATE_LIMITED:
+        if isinstance(answer, NotSent | Unknown) and answer.reason == _RATE_LIMITED:
             self._limiter.throttled(step, answer.retry_after_s if isinstance(answer, NotSent) else None)
         else:
             self._limiter.passed(step)
         return answer
+
+    async def _turn(self, step: str) -> None:
+        """Wait for the rate limit. Its queue may be long, so draining ends the wait."""
+        if self._draining.is_set():
+            raise Draining
+        if self._limiter.rate_per_s(step) is None:
+            await self._limiter.acquire(step)
+            return
+        acquired = asyncio.ensure_future(self._limiter.acquire(step))
+        drained = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait({acquired, drained}, return_when=asyncio.FIRST_COMPLETED)
+            if not acquired.done():
+                raise Draining
+            acquired.result()
+        finally:
+            acquired.cancel()
+            drained.cancel()

@@ -1,6 +1,6 @@
 """The writes of single attempts, gathered into fenced transactions."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
 import structlog
@@ -59,7 +59,7 @@ class FencedLedger:
         self._settles = Batcher(self._flush_settled, limit=batch_limit, linger_s=linger_s)
 
     @property
-    def runs(self) -> Sequence[Callable[[], Awaitable[None]]]:
+    def runs(self) -> Sequence[Callable[[], Coroutine[None, None, None]]]:
         """What has to run, as tasks, while the ledger is used."""
         return (self._binds.run, self._unknowns.run, self._settles.run)
 

@@ -1,1 +1,26 @@
 """The payment processor that the settings choose: Stripe, or the sandbox that speaks its API."""
+
+from middleman.adapters.failpoints import FailpointProcessor, ProcessFailpoints
+from middleman.adapters.stripe.config import StripeConfig, StripeConfigError
+from middleman.adapters.stripe.processor import StripeProcessor
+from middleman.ports.processor import PaymentProcessor
+from middleman.settings import ProcessorSettings, refuse
+
+
+def processor(
+    settings: ProcessorSettings, *, concurrency: int, failpoints: ProcessFailpoints | None = None
+) -> PaymentProcessor:
+    """Connections for `concurrency` calls at once. Call it inside a running event loop.
+
+    A setting that cannot be used exits with status 2 and one line.
+    """
+    try:
+        config = StripeConfig(
+            settings.stripe_api_key.get_secret_value(),
+            settings.stripe_api_base,
+            call_timeout_s=settings.processor_timeout_s,
+            concurrency=concurrency,
+        )
+    except StripeConfigError as error:
+        refuse(str(error))
+    return StripeProcessor(config) if failpoints is None else FailpointProcessor(config, failpoints)

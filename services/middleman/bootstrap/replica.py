@@ -5,6 +5,7 @@ import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import uuid4
 
 import structlog
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from middleman.adapters.etcd.config import EtcdConfig, EtcdTls
 from middleman.adapters.etcd.coordinator import EtcdCoordinator
-from middleman.adapters.failpoints import FailpointProcessor, ProcessFailpoints
+from middleman.adapters.failpoints import ProcessFailpoints
 from middleman.adapters.postgres.engine import engine
 from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
 from middleman.adapters.postgres.office import PostgresOffice
@@ -98,11 +99,9 @@ def build_replica(
     incarnation = secrets.token_hex(4)
     holder = f"{settings.replica_name}#{incarnation}"  # also the name of this process's database sessions
     lease, life = _timing(settings)
-    failpoints: Failpoints = NO_FAILPOINTS
-    payments = processor(settings, pool_size=settings.concurrency)
-    if settings.failpoints:
-        killers = ProcessFailpoints(settings.failpoints)
-        failpoints, payments = killers, FailpointProcessor(payments, killers)
+    killers = ProcessFailpoints(settings.failpoints) if settings.failpoints else None
+    failpoints: Failpoints = killers or NO_FAILPOINTS
+    payments = processor(settings, concurrency=settings.concurrency, failpoints=killers)
     pool = engine(
         settings.database_url.get_secret_value(),
         application_name=holder,
@@ -112,7 +111,7 @@ def build_replica(
     pipeline = Pipeline(
         store=PostgresStore(pool, failpoints, fence_off="fence_off" in settings.unsafe),
         processor=payments,
-        limiter=RateLimiter(settings.rate_limit_per_s or None, clock=clock),
+        limiter=RateLimiter(clock, settings.rate_limit_per_s),
         policy=DunningPolicy(),
         names=_names(settings),
         limits=PipelineLimits(
@@ -170,12 +169,17 @@ def _etcd_config(settings: ReplicaSettings) -> EtcdConfig:
             endpoints=settings.etcd_endpoints,
             user=settings.etcd_user or None,
             password=settings.etcd_password.get_secret_value() or None,
-            tls=EtcdTls(settings.etcd_ca_file, settings.etcd_cert_file, settings.etcd_key_file)
-            if settings.etcd_ca_file
-            else None,
+            tls=_etcd_tls(settings),
         )
     except ValueError as error:
         refuse(str(error))
+
+
+def _etcd_tls(settings: ReplicaSettings) -> EtcdTls | None:
+    files = (settings.etcd_ca_file, settings.etcd_cert_file, settings.etcd_key_file)
+    if not any(files):
+        return None
+    return EtcdTls(*(Path(file) if file else None for file in files))
 
 
 def _names(settings: ReplicaSettings) -> RequestNames:

@@ -58,7 +58,7 @@ class PostgresFencedTransaction:
     term: Term
 
     async def end_subscriptions(self, limit: int) -> int:
-        return (await self._execute(sql.END_SUBSCRIPTIONS, limit=limit)).rowcount
+        return int((await self._execute(sql.END_SUBSCRIPTIONS, limit=limit)).rowcount)
 
     async def claim_due(self, limit: int) -> Claim:
         return _claim((await self._execute(sql.CLAIM_DUE, limit=limit)).all())
