@@ -21,7 +21,7 @@ from middleman.adapters.stripe.objects import (
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
 from middleman.domain.ids import PaymentIntentId, ProcessorCustomerId
 from middleman.domain.intents import IntentSnapshot
-from middleman.domain.money import to_processor_amount
+from middleman.domain.money import MoneyError, to_processor_amount
 from middleman.ports.processor import (
     Attached,
     AttachPaymentMethod,
@@ -60,8 +60,12 @@ class StripeProcessor:
     async def create_intent(
         self, request: CreateIntent, *, repeat: bool = False, guard: Guard | None = None
     ) -> Created | Refused | Unknown | NotSent:
+        try:
+            amount = to_processor_amount(request.amount)
+        except MoneyError as reason:
+            return Refused("invalid_amount", str(reason), "amount")  # what the processor would answer
         params = {
-            "amount": to_processor_amount(request.amount),
+            "amount": amount,
             "currency": request.amount.currency.lower(),
             "customer": request.customer_id,
             "payment_method_types": ["card"],
