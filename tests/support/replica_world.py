@@ -129,11 +129,9 @@ class Witness:
 class Actor:
     """One replica with everything around it."""
 
-    def __init__(
-        self, name: str, service: FakeService, clock: VirtualClock, office: FakeOffice, life: LifeTiming
-    ) -> None:
+    def __init__(self, name: str, w: "World") -> None:
         self.name = name
-        self.coordinator = FakeCoordinator(service, clock, LEASE)
+        self.coordinator = FakeCoordinator(w.service, w.clock, w.lease)
         self.pipeline = FakePipeline()
         self.witness = Witness()
         self.stopping = asyncio.Event()
@@ -141,11 +139,11 @@ class Actor:
             name=name,
             scope=0,
             coordinator=self.coordinator,
-            office=office,
+            office=w.office,
             lead=self.pipeline,
-            clock=clock,
+            clock=w.clock,
             uniform=random.Random(name).random,
-            timing=life,
+            timing=w.life,
             observer=self.witness,
         )
         self.task = asyncio.create_task(self.replica.run(self.stopping), name=name)
@@ -159,16 +157,17 @@ class Actor:
 class World:
     """One coordination service, one office, any number of replicas."""
 
-    def __init__(self, life: LifeTiming = LIFE) -> None:
+    def __init__(self, life: LifeTiming = LIFE, lease: LeaseTiming = LEASE) -> None:
         self.clock = VirtualClock()
         self.service = FakeService(self.clock)
         self.office = FakeOffice()
         self.life = life
+        self.lease = lease
         self.actors: list[Actor] = []
 
     def replica(self, name: str) -> Actor:
         """Start a replica."""
-        actor = Actor(name, self.service, self.clock, self.office, self.life)
+        actor = Actor(name, self)
         self.actors.append(actor)
         return actor
 
@@ -180,9 +179,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(life: LifeTiming = LIFE) -> AsyncIterator[World]:
+async def world(life: LifeTiming = LIFE, lease: LeaseTiming = LEASE) -> AsyncIterator[World]:
     """A world in which every replica is stopped at the end."""
-    made = World(life)
+    made = World(life, lease)
     try:
         yield made
     finally:

@@ -97,7 +97,8 @@ class Coordinator(Protocol):
 
         Raises:
             CoordinatorUnavailable: on entering, when no lease could be obtained in time.
-            CoordinatorMisconfigured: on entering, when the service refuses us.
+            CoordinatorMisconfigured: on entering, when the service refuses us. A refusal that
+                shows only later ends the candidacy and is the reason of its loss.
         """
         ...
 

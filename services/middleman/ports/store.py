@@ -25,7 +25,7 @@ from middleman.domain.money import Money
 from middleman.ports.term import Term
 
 
-class StoreUnavailable(Exception):  # noqa: N818 -- named for what happened, in the words of the design
+class StoreUnavailable(Exception):
     """The database gave no answer, so nothing is known about the transaction: back off and repeat it."""
 
 

@@ -14,6 +14,7 @@ from tests.support.fake_coordinator import LinkMode
 from tests.support.replica_world import Actor, World, world
 from tests.support.virtual_time import in_virtual_time
 
+from middleman.leadership.timing import LeaseTiming
 from middleman.ports.errors import OfficeUnavailable
 from middleman.ports.term import Term
 from middleman.ports.trust import Trust
@@ -107,3 +108,20 @@ async def test_with_keys_deleted_under_cut_off_leaders_no_earlier_term_settles_a
     async with world() as w:
         processor = await _live_through(w, seed, (*LAWFUL, "delete", "delete"))
         assert processor.settled_under == sorted(processor.settled_under)
+
+
+def test_the_watch_on_trust_can_say_no() -> None:
+    """Negative control: trust that outlives its lease is caught by at least one of the same seeds."""
+    most_at_once = 0
+
+    @in_virtual_time
+    async def live_with_too_much_trust(seed: int) -> None:
+        nonlocal most_at_once
+        async with world(lease=LeaseTiming(margin_s=-0.5)) as w:
+            processor = await _live_through(w, seed, LAWFUL)
+            most_at_once = max(most_at_once, *map(len, processor.trusting))
+
+    for seed in range(12):
+        if most_at_once < 2:
+            live_with_too_much_trust(seed)
+    assert most_at_once >= 2

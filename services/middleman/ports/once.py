@@ -1,0 +1,58 @@
+"""Remembering answers, so that a repeated request gets the first answer instead of a second effect."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One request, named by its caller: the key counts per API key, the digest is over method, path and body."""
+
+    api_key_id: str
+    key: str
+    request_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller is told. `replayed`: it was told before."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+class TicketReused(Exception):
+    """The key came before, with another method, path or body: use a fresh key for a new request."""
+
+
+class TicketInUse(Exception):
+    """The first request under this key is still at work: repeat this one in a moment."""
+
+
+class TicketWork(Protocol):
+    """The statements on tickets, inside a transaction."""
+
+    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> str | Answer:
+        """The id under which the request makes its resource, or the answer that was already given.
+
+        The id is `resource_id` for the first request and stays the same for every one that resumes it.
+        The reservation is the request's own for `hold_s` seconds.
+
+        Raises:
+            TicketReused: the key belongs to another request.
+            TicketInUse: another request with this ticket is still at work.
+        """
+        ...
+
+    async def recall(self, ticket: Ticket) -> Answer | None:
+        """The answer already given, holding the ticket until the transaction ends; None while there is none."""
+        ...
+
+    async def remember(self, ticket: Ticket, answer: Answer) -> None:
+        """Keep the answer of a reserved ticket."""
+        ...
+
+    async def release(self, ticket: Ticket) -> None:
+        """Let a repeat resume at once: this request ended without an answer worth keeping."""
+        ...
