@@ -71,10 +71,7 @@ def _check_paid_here(found: Findings, invoice: Invoice, ledger: Ledger, books: B
         report(invoice.id, f"is paid here, but {invoice.payment_intent_id} {told}")
         return
     owed = processor_amount(invoice.amount_minor, invoice.currency)
-    if (intent.amount, intent.currency) != (
-        owed,
-        invoice.currency,
-    ) or intent.amount_received != intent.amount:
+    if not (owed == intent.amount == intent.amount_received and invoice.currency == intent.currency):
         found.violation(
             invoice.id,
             f"owes {owed} {invoice.currency}, {intent.id} took {intent.amount_received} of "

@@ -1,0 +1,5 @@
+"""`python -m middleman.entrypoints.cli`."""
+
+from middleman.entrypoints.cli import main
+
+main()
