@@ -1,0 +1,101 @@
+"""API keys on PostgreSQL: looked up by the API's role, made and revoked by the owner's."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from middleman.adapters.postgres.errors import translated
+from middleman.adapters.postgres.schema import api_keys
+from middleman.adapters.ulid import new_id
+from middleman.ports.api_keys import Caller, Scope
+
+_LOOKUP_TIMEOUT_S = 5.0
+_KEYS_SHOWN = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresCallers:
+    """See `middleman.ports.api_keys.Callers`."""
+
+    engine: AsyncEngine
+
+    async def find(self, key_sha256: bytes) -> Caller | None:
+        """See the port."""
+        with translated():
+            async with asyncio.timeout(_LOOKUP_TIMEOUT_S):
+                try:
+                    return await self._find(key_sha256)
+                except DBAPIError as error:
+                    if not error.connection_invalidated:
+                        raise
+                    # A session from before a restart of the database: reading again is harmless.
+                    return await self._find(key_sha256)
+
+    async def _find(self, key_sha256: bytes) -> Caller | None:
+        statement = select(api_keys.c.id, api_keys.c.scopes).where(
+            api_keys.c.key_sha256 == key_sha256, api_keys.c.revoked_at.is_(None)
+        )
+        async with self.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            row = (await connection.execute(statement)).one_or_none()
+        return None if row is None else Caller(row.id, frozenset(row.scopes))
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of an API key: everything but its secret."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+async def create_api_key(engine: AsyncEngine, name: str, scopes: Sequence[Scope]) -> str:
+    """Make a key and return its secret, which is stored as a hash only: show it once. Needs the owner's URL."""
+    if not name or not scopes:
+        raise ValueError("an API key needs a name and at least one scope: read, write")
+    secret = f"mk_test_{secrets.token_hex(32)}"
+    digest = hashlib.sha256(secret.encode()).digest()
+    async with engine.begin() as connection:
+        await connection.execute(
+            insert(api_keys).values(
+                id=new_id("key_"), name=name, key_sha256=digest, scopes=sorted(set(scopes))
+            )
+        )
+    return secret
+
+
+async def revoke_api_key(engine: AsyncEngine, key_id: str) -> bool:
+    """End a key; API processes notice within seconds. False when there is no such key, or it is revoked."""
+    async with engine.begin() as connection:
+        done = await connection.execute(
+            update(api_keys)
+            .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+            .values(revoked_at=text("now()"))
+        )
+    return done.rowcount > 0
+
+
+async def list_api_keys(engine: AsyncEngine) -> list[ApiKey]:
+    """All keys, newest first."""
+    columns = (
+        api_keys.c.id,
+        api_keys.c.name,
+        api_keys.c.scopes,
+        api_keys.c.created_at,
+        api_keys.c.revoked_at,
+    )
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            select(*columns).order_by(api_keys.c.created_at.desc(), api_keys.c.id.desc()).limit(_KEYS_SHOWN)
+        )
+        return [ApiKey(row.id, row.name, tuple(row.scopes), row.created_at, row.revoked_at) for row in found]

@@ -1,0 +1,76 @@
+"""Remembered answers on PostgreSQL: the table `api_idempotency_keys`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from middleman.adapters.postgres import accounts_sql as sql
+from middleman.adapters.postgres.errors import sqlstate
+from middleman.ports.once import Answer, Ticket, TicketInUse, TicketReused
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresTickets:
+    """See `middleman.ports.once.TicketWork`."""
+
+    connection: AsyncConnection
+
+    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> str | Answer:
+        """See the port. Waits for a concurrent transaction with the same key up to the role's lock_timeout."""
+        parameters = _named(ticket) | {
+            "digest": ticket.request_sha256,
+            "resource_id": resource_id,
+            "hold_s": hold_s,
+        }
+        try:
+            reserved: str | None = await self.connection.scalar(sql.RESERVE, parameters)
+        except DBAPIError as error:
+            if sqlstate(error) == _LOCK_NOT_AVAILABLE:
+                raise TicketInUse(f"the first request under key {ticket.key!r} is still at work") from error
+            raise
+        if reserved is not None:
+            return reserved
+        if (answer := await self._recall(ticket, hold=False)) is not None:
+            return answer
+        resumed: str | None = await self.connection.scalar(
+            sql.RESUME, {name: value for name, value in parameters.items() if name != "resource_id"}
+        )
+        if resumed is None:
+            raise TicketInUse(f"the first request under key {ticket.key!r} is still at work")
+        return resumed
+
+    async def recall(self, ticket: Ticket) -> Answer | None:
+        return await self._recall(ticket, hold=True)
+
+    async def _recall(self, ticket: Ticket, *, hold: bool) -> Answer | None:
+        statement = sql.RECALL_AND_HOLD if hold else sql.RECALL
+        row: Row[Any] | None = (await self.connection.execute(statement, _named(ticket))).one_or_none()
+        if row is None:
+            return None
+        if bytes(row.request_sha256) != ticket.request_sha256:
+            raise TicketReused(f"key {ticket.key!r} came before with another method, path or body")
+        if row.response_status is None:
+            return None
+        return Answer(row.response_status, bytes(row.response_body), replayed=True)
+
+    async def remember(self, ticket: Ticket, answer: Answer) -> None:
+        await self.connection.execute(
+            sql.REMEMBER, _named(ticket) | {"status": answer.status, "body": answer.body}
+        )
+
+    async def release(self, ticket: Ticket) -> None:
+        await self.connection.execute(sql.RELEASE, _named(ticket))
+
+    async def forget_tickets(self, older_than_s: float, limit: int) -> int:
+        """Delete up to `limit` tickets older than that; returns how many."""
+        gone = await self.connection.execute(sql.FORGET, {"older_than_s": older_than_s, "limit": limit})
+        return gone.rowcount
+
+
+def _named(ticket: Ticket) -> dict[str, Any]:
+    return {"api_key_id": ticket.api_key_id, "key": ticket.key}

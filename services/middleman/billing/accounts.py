@@ -1,0 +1,196 @@
+"""Customers and plans: who pays, with what, and how much."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from middleman.billing.once import Once, Render
+from middleman.domain.attempts import Declined, Unknown
+from middleman.domain.idempotency import attach_key, customer_key
+from middleman.domain.ids import CustomerId, PaymentMethodId, PlanId, ProcessorCustomerId
+from middleman.domain.money import Money, to_processor_amount
+from middleman.ports.accounts import AccountsTransaction, Customer, IntervalUnit, NewCustomer, NewPlan, Plan
+from middleman.ports.once import Answer, Ticket
+from middleman.ports.processor import (
+    AttachPaymentMethod,
+    CreateCustomer,
+    CustomerCreated,
+    NotSent,
+    PaymentProcessor,
+    Refused,
+)
+from middleman.ports.records import Records
+
+
+class ProcessorUnavailable(Exception):
+    """The processor gave no definite answer. Repeat the request under the same Idempotency-Key."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"the payment processor gave no definite answer: {reason}")
+        self.retry_after_s = retry_after_s
+
+
+class ProcessorRefused(Exception):
+    """The processor will not accept these values; `param` is the processor's name for the wrong one."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message)
+        self.code = refused.code
+        self.param = refused.param
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRequest:
+    email: str
+    name: str | None
+    payment_method: PaymentMethodId
+    metadata: Mapping[str, str]
+
+
+CustomerResult = Customer | Declined
+_Effect = Callable[[AccountsTransaction], Awaitable[CustomerResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class Customers:
+    """Customers live here and at the processor, under names that derive from our id alone."""
+
+    once: Once
+    records: Records
+    processor: PaymentProcessor
+
+    async def create(
+        self, request: CustomerRequest, ticket: Ticket | None, render: Render[CustomerResult]
+    ) -> Answer:
+        """Create the customer at the processor, attach the payment method, then record both.
+
+        A decline of the payment method is a result like another. Raises ProcessorUnavailable,
+        ProcessorRefused, and what `Once.in_stages` raises.
+        """
+
+        async def outside(resource_id: str) -> _Effect:
+            customer_id = CustomerId(resource_id)
+            processor_customer_id = await self._create(customer_id, request)
+            attached = await self._attach(customer_id, processor_customer_id, request.payment_method, "first")
+            if isinstance(attached, Declined):
+                return _answering(attached)
+            customer = NewCustomer(
+                customer_id, request.email, request.name, processor_customer_id, attached, request.metadata
+            )
+            return lambda transaction: transaction.add_customer(customer)
+
+        return await self.once.in_stages(ticket, "cu_", outside, render)
+
+    async def replace_payment_method(
+        self,
+        customer_id: CustomerId,
+        payment_method: PaymentMethodId,
+        ticket: Ticket | None,
+        render: Render[CustomerResult],
+    ) -> Answer:
+        """Attach another payment method; attempts that are opened from now on charge it.
+
+        Raises NoSuchRecord and what `create` raises.
+        """
+        customer = await self.records.customer(customer_id)
+
+        async def outside(request_id: str) -> _Effect:
+            attached = await self._attach(
+                customer_id, customer.processor_customer_id, payment_method, request_id
+            )
+            if isinstance(attached, Declined):
+                return _answering(attached)
+            return lambda transaction: transaction.set_payment_method(customer_id, attached)
+
+        return await self.once.in_stages(ticket, "pmr_", outside, render)
+
+    async def _create(self, customer_id: CustomerId, request: CustomerRequest) -> ProcessorCustomerId:
+        # repeat=True throughout: the same key may have been sent before a crash of this process.
+        created = await self.processor.create_customer(
+            CreateCustomer(
+                customer_key(customer_id), request.email, request.name, {"customer_id": customer_id}
+            ),
+            repeat=True,
+        )
+        match created:
+            case CustomerCreated(processor_customer_id):
+                return processor_customer_id
+            case Refused():
+                raise ProcessorRefused(created)
+            case Unknown() | NotSent():
+                raise _unavailable(created)
+            case _:
+                assert_never(created)
+
+    async def _attach(
+        self,
+        customer_id: CustomerId,
+        processor_customer_id: ProcessorCustomerId,
+        payment_method: PaymentMethodId,
+        request_id: str,
+    ) -> PaymentMethodId | Declined:
+        request = AttachPaymentMethod(
+            attach_key(customer_id, request_id), processor_customer_id, payment_method
+        )
+        attached = await self.processor.attach_payment_method(request, repeat=True)
+        match attached:
+            case Declined():
+                return attached
+            case Refused():
+                raise ProcessorRefused(attached)
+            case Unknown() | NotSent():
+                raise _unavailable(attached)
+            case _:
+                return attached.payment_method
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    name: str
+    price: Money
+    interval_unit: IntervalUnit
+    interval_count: int
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """Prices and their billing intervals. A plan never changes: a new price is a new plan."""
+
+    once: Once
+
+    async def create(self, request: PlanRequest, ticket: Ticket | None, render: Render[Plan]) -> Answer:
+        """Raises MoneyError when the processor would refuse every charge of such a plan."""
+        to_processor_amount(request.price)
+
+        async def effect(transaction: AccountsTransaction, plan_id: str) -> Plan:
+            return await transaction.add_plan(
+                NewPlan(
+                    PlanId(plan_id),
+                    request.name,
+                    request.price,
+                    request.interval_unit,
+                    request.interval_count,
+                    request.metadata,
+                )
+            )
+
+        return await self.once.atomically(ticket, "pl_", effect, render)
+
+    async def archive(self, plan_id: PlanId, ticket: Ticket | None, render: Render[Plan]) -> Answer:
+        """Take no new subscriptions; existing ones go on. Raises NoSuchRecord."""
+        return await self.once.atomically(
+            ticket, "plr_", lambda transaction, _: transaction.archive_plan(plan_id), render
+        )
+
+
+def _answering(declined: Declined) -> _Effect:
+    async def effect(_: AccountsTransaction) -> CustomerResult:
+        return declined
+
+    return effect
+
+
+def _unavailable(answer: Unknown | NotSent) -> ProcessorUnavailable:
+    retry_after_s = answer.retry_after_s if isinstance(answer, NotSent) else None
+    return ProcessorUnavailable(answer.reason, retry_after_s)

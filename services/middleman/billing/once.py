@@ -1,0 +1,108 @@
+"""One effect and one answer per ticket, however often a request is repeated and wherever it lands.
+
+Two shapes, by whether the effect is in the database alone:
+
+* `atomically`: reservation, effect and answer commit together, or not at all.
+* `in_stages`: the request talks to the processor, and no network call happens inside a transaction. The
+  reservation commits first and fixes the id of what is made; the processor is then called under keys that
+  derive from that id; effect and answer commit together at the end. Whoever resumes after a crash
+  walks the same road under the same names, so nothing is doubled.
+
+A request that is refused has no effect and is not remembered, except where `in_stages` renders a refusal of
+the processor's as an answer.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from middleman.ports.accounts import Accounts, AccountsTransaction
+from middleman.ports.new_id import NewId
+from middleman.ports.once import Answer, Ticket
+from middleman.ports.store import StoreUnavailable
+
+T = TypeVar("T")
+Render = Callable[[T], Answer]
+
+# Longer than the processor may take over the calls of one request, so that a repeat rarely overlaps.
+HOLD_S = 30.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Runs requests at most once each. `new_id` names what they make."""
+
+    accounts: Accounts
+    new_id: NewId
+
+    async def atomically(
+        self,
+        ticket: Ticket | None,
+        prefix: str,
+        effect: Callable[[AccountsTransaction, str], Awaitable[T]],
+        render: Render[T],
+    ) -> Answer:
+        """Run `effect(transaction, resource id)` and remember what `render` makes of its result.
+
+        Raises TicketReused, TicketInUse, StoreUnavailable, and whatever `effect` raises.
+        """
+        fresh_id = self.new_id(prefix)
+
+        async def work(transaction: AccountsTransaction) -> Answer:
+            resource_id = fresh_id
+            if ticket is not None:
+                reserved = await transaction.reserve(ticket, fresh_id, HOLD_S)
+                if isinstance(reserved, Answer):
+                    return reserved
+                resource_id = reserved
+            answer = render(await effect(transaction, resource_id))
+            if ticket is not None:
+                await transaction.remember(ticket, answer)
+            return answer
+
+        return await self.accounts.transact(work)
+
+    async def in_stages(
+        self,
+        ticket: Ticket | None,
+        prefix: str,
+        outside: Callable[[str], Awaitable[Callable[[AccountsTransaction], Awaitable[T]]]],
+        render: Render[T],
+    ) -> Answer:
+        """Run `outside(resource id)`, which returns the effect to run in the closing transaction.
+
+        Raises as `atomically` does, and whatever `outside` raises: a repeat may then resume at once.
+        """
+        resource_id = self.new_id(prefix)
+        if ticket is None:
+            effect = await outside(resource_id)
+            return render(await self.accounts.transact(effect))
+        mine = ticket
+        reserved = await self.accounts.transact(lambda tx: tx.reserve(mine, resource_id, HOLD_S))
+        if isinstance(reserved, Answer):
+            return reserved
+        try:
+            effect = await outside(reserved)
+        except Exception:
+            await self._release(mine)
+            raise
+
+        async def close(transaction: AccountsTransaction) -> Answer:
+            # Whoever resumed meanwhile may have been faster; the answer is theirs then.
+            if (told := await transaction.recall(mine)) is not None:
+                return told
+            answer = render(await effect(transaction))
+            await transaction.remember(mine, answer)
+            return answer
+
+        return await self.accounts.transact(close)
+
+    async def _release(self, ticket: Ticket) -> None:
+        try:
+            await self.accounts.transact(lambda transaction: transaction.release(ticket))
+        except StoreUnavailable as error:
+            log.warning("ticket.not_released", key=ticket.key, held_for_s=HOLD_S, reason=str(error))

@@ -1,0 +1,91 @@
+"""The REST API, put together."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from middleman.adapters.postgres.accounts import PostgresAccounts
+from middleman.adapters.postgres.api_keys import PostgresCallers
+from middleman.adapters.postgres.engine import BadDatabaseUrl, engine
+from middleman.adapters.postgres.records import PostgresRecords
+from middleman.adapters.system_clock import SystemClock
+from middleman.adapters.ulid import new_id
+from middleman.billing.accounts import Customers, Plans
+from middleman.billing.once import Once
+from middleman.billing.subscriptions import Subscriptions
+from middleman.bootstrap.processor import processor
+from middleman.ports.accounts import Accounts
+from middleman.ports.api_keys import Callers
+from middleman.ports.clock import Clock
+from middleman.ports.new_id import NewId
+from middleman.ports.processor import PaymentProcessor
+from middleman.ports.records import Records
+from middleman.settings import ApiSettings, refuse
+
+PROCESSOR_CONCURRENCY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """Everything that one API process works with."""
+
+    accounts: Accounts
+    records: Records
+    callers: Callers
+    once: Once
+    customers: Customers
+    plans: Plans
+    subscriptions: Subscriptions
+    new_id: NewId
+    clock: Clock
+    pool_size: int
+    warm: Callable[[], Coroutine[Any, Any, None]]
+    close: Callable[[], Awaitable[None]]
+
+
+def build_api(settings: ApiSettings) -> ApiParts:
+    """From settings. Call it inside a running event loop; settings that cannot be used exit with status 2."""
+    try:
+        pool = engine(
+            settings.database_url.get_secret_value(),
+            application_name="middleman-api",
+            pool_size=settings.api_pool_size,
+        )
+    except BadDatabaseUrl as error:
+        refuse(f"MIDDLEMAN_DATABASE_URL: {error}")
+    return assemble_api(pool, processor(settings, concurrency=PROCESSOR_CONCURRENCY), settings.api_pool_size)
+
+
+def assemble_api(
+    pool: AsyncEngine, payment_processor: PaymentProcessor, pool_size: int, make_id: NewId = new_id
+) -> ApiParts:
+    """From a pool and a processor that exist already; `close` closes both."""
+    accounts = PostgresAccounts(pool)
+    records = PostgresRecords(pool)
+    once = Once(accounts, make_id)
+
+    async def warm() -> None:
+        # The first requests then wait for no handshake; when a server is away they find out themselves.
+        await records.ready()
+        await payment_processor.warm(4)
+
+    async def close() -> None:
+        await payment_processor.close()
+        await pool.dispose()
+
+    return ApiParts(
+        accounts=accounts,
+        records=records,
+        callers=PostgresCallers(pool),
+        once=once,
+        customers=Customers(once, records, payment_processor),
+        plans=Plans(once),
+        subscriptions=Subscriptions(once),
+        new_id=make_id,
+        clock=SystemClock(),
+        pool_size=pool_size,
+        warm=warm,
+        close=close,
+    )

@@ -1,0 +1,162 @@
+"""The kinds of fields that requests are made of: bounded, strict, and free of what a database refuses."""
+
+import re
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+
+from middleman.domain.currencies import EXPONENTS
+
+# No control characters: among them NUL, which PostgreSQL cannot store.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+_STEM = "[0-9a-z]{1,40}"
+
+CustomerIdField = Annotated[str, StringConstraints(strict=True, pattern=f"^cu_{_STEM}$")]
+PlanIdField = Annotated[str, StringConstraints(strict=True, pattern=f"^pl_{_STEM}$")]
+SubscriptionIdField = Annotated[str, StringConstraints(strict=True, pattern=f"^sub_{_STEM}$")]
+InvoiceIdField = Annotated[str, StringConstraints(strict=True, pattern="^in_[0-9a-z]{1,40}_[0-9]{1,9}$")]
+AttemptIdField = Annotated[
+    str, StringConstraints(strict=True, pattern="^at_[0-9a-z]{1,40}_[0-9]{1,9}_[0-9]{1,9}$")
+]
+
+Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=_PRINTABLE)]
+Email = Annotated[
+    str,
+    StringConstraints(
+        strict=True,
+        min_length=3,
+        max_length=254,
+        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
+    ),
+    Field(examples=["ada@example.com"]),
+]
+PaymentMethodField = Annotated[
+    str,
+    StringConstraints(strict=True, pattern="^(pm|tok|card|src)_[A-Za-z0-9_]{1,100}$"),
+    Field(
+        description="A payment method of the processor's, or one of its test tokens.",
+        examples=["pm_card_visa"],
+    ),
+]
+AmountMinor = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=1,
+        le=99_999_999,
+        description="In the minor unit of the currency: 1999 is 19.99 EUR, or 1999 JPY.",
+        examples=[1999],
+    ),
+]
+
+
+def _known_currency(value: str) -> str:
+    if value not in EXPONENTS:
+        raise ValueError("must be an active ISO 4217 code in upper case, such as EUR")
+    return value
+
+
+Currency = Annotated[
+    str,
+    StringConstraints(strict=True, pattern="^[A-Z]{3}$"),
+    AfterValidator(_known_currency),
+    WithJsonSchema({"type": "string", "enum": sorted(EXPONENTS), "description": "ISO 4217."}),
+]
+
+
+def _bounded_metadata(value: dict[str, str]) -> dict[str, str]:
+    for key, text in value.items():
+        if not 1 <= len(key) <= 40 or len(text) > 500:
+            raise ValueError("keys have 1 to 40 characters, values at most 500")
+        if "\0" in key or "\0" in text:
+            raise ValueError("must not contain the NUL character")
+    return value
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(strict=True)], Annotated[str, Field(strict=True)]],
+    Field(max_length=50),
+    AfterValidator(_bounded_metadata),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": 50,
+            "propertyNames": {"minLength": 1, "maxLength": 40, "pattern": "^[^\\u0000]*$"},
+            "additionalProperties": {"type": "string", "maxLength": 500, "pattern": "^[^\\u0000]*$"},
+            "description": "Up to 50 pairs of your own; keys to 40 characters, values to 500.",
+            "examples": [{"order": "6735"}],
+        }
+    ),
+]
+
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+_ANCHOR_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+_ANCHOR = re.compile(_ANCHOR_PATTERN, re.ASCII)
+
+
+def _instant(value: Any) -> datetime:
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise ValueError("must be an instant such as 2026-01-31T09:00:00Z (RFC 3339)")
+    return _moment(value)
+
+
+def _anchor(value: Any) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _ANCHOR.fullmatch(value):
+        raise ValueError(
+            "must be an instant such as 2026-01-31T09:00:00Z, or a local time such as 2026-01-31T09:00"
+        )
+    return _moment(value)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("is no date that exists, or lies outside the years 1 to 9999") from None
+
+
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T09:00:00Z"]}),
+]
+Anchor = Annotated[
+    datetime | None,
+    BeforeValidator(_anchor),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": f"^{_ANCHOR_PATTERN}$"}, {"type": "null"}],
+            "description": "When the first billing period begins: an instant, or a local time in `time_zone`. Its"
+            " first period must still run now, and begin within ten years. Left out: now, in whole seconds.",
+            "examples": ["2026-01-31T09:00:00Z", "2026-01-31T09:00"],
+        }
+    ),
+]
+
+
+@cache
+def time_zones() -> frozenset[str]:
+    """Every IANA time zone, from the installed tzdata."""
+    return frozenset((resources.files("tzdata") / "zones").read_text().split())
+
+
+def _known_zone(value: str) -> str:
+    if value not in time_zones():
+        raise ValueError("must be an IANA time zone, such as Europe/Berlin")
+    return value
+
+
+TimeZone = Annotated[
+    str,
+    StringConstraints(strict=True, pattern="^[A-Za-z0-9_+/-]{1,64}$"),
+    AfterValidator(_known_zone),
+    Field(description="IANA time zone in which the billing periods are counted.", examples=["Europe/Berlin"]),
+]
