@@ -17,7 +17,8 @@ async def _run(data_dir: Path) -> None:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with Cluster(ClusterSpec(data_dir=data_dir, replicas=2, commands=stand_in_commands())):
+    spec = ClusterSpec(data_dir=data_dir, replicas=2, etcd_members=1, commands=stand_in_commands())
+    async with Cluster(spec):
         print("ready", flush=True)
         await asyncio.Event().wait()
 

@@ -18,11 +18,23 @@ from cluster.postgres import PostgresServer
 from cluster.users import User, can_reach
 
 
-@pytest_asyncio.fixture
-async def server(short_dir: Path) -> AsyncIterator[PostgresServer]:
-    """A server that a test may break."""
-    async with PostgresServer(short_dir / "pg") as postgres:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def breakable_server(server_root: Path) -> AsyncIterator[PostgresServer]:
+    """A server beside the shared one, which these tests may break."""
+    async with PostgresServer(server_root / "breakable") as postgres:
         yield postgres
+
+
+@pytest_asyncio.fixture
+async def server(breakable_server: PostgresServer) -> AsyncIterator[PostgresServer]:
+    """The breakable server, up and without notes."""
+    if breakable_server.is_paused:
+        breakable_server.resume()
+    await breakable_server.start()
+    connection = await breakable_server.connect()
+    await connection.execute("DROP TABLE IF EXISTS note")
+    await connection.close()
+    yield breakable_server
 
 
 async def write_note(server: PostgresServer, text: str) -> None:
