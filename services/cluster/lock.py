@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from cluster.errors import DataDirLockedError
+from cluster.errors import ClusterError, DataDirLockedError
 
 
 class DataDirLock:
@@ -15,9 +15,15 @@ class DataDirLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Raises `DataDirLockedError`, naming the holder's pid."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        """Raises `DataDirLockedError`, naming the holder's pid; `ClusterError` for a directory not ours."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except PermissionError:
+            raise ClusterError(
+                f"{self._path.parent} belongs to another user (was it made as root?): "
+                "run as that user, remove it, or use another directory"
+            ) from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -16,7 +16,15 @@ from cluster.environment import clean_environment
 from cluster.errors import StartError
 from cluster.leashed import Command
 from cluster.ports import HOST, ReservedPort, reserve_port
-from cluster.postgres_files import HBA, PostgresFiles, PostgresTuning, configuration, locate, wipe
+from cluster.postgres_files import (
+    HBA,
+    PostgresFiles,
+    PostgresTuning,
+    check_owner,
+    configuration,
+    locate,
+    wipe,
+)
 from cluster.process import ManagedProcess, run_to_end
 from cluster.users import unprivileged_user
 
@@ -110,20 +118,19 @@ class PostgresServer(ManagedProcess):
         """Drops a database with whatever is connected to it."""
         await self._execute(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)")
 
-    async def launch(self) -> None:
-        """Starts the server, with fresh data directory and configuration where needed."""
-        if self.is_running:
-            return
+    async def _prepare(self) -> None:
+        """Makes the data where there are none, and the configuration anew."""
         if self._fresh:
             wipe(self._directory)
             self._fresh = False
         self._files = await asyncio.to_thread(locate, self._directory, self._user)
-        if not self._files.data.exists():
+        if self._files.data.exists():
+            check_owner(self._files.data, self._user)
+        else:
             await self._initialise(self._files)
         await self._wait_for_predecessor(self._files.data)
         self._write(self._files.data / "postgresql.conf", configuration(self._reserved.number, self._tuning))
         self._write(self._files.data / "pg_hba.conf", HBA)
-        await super().launch()
 
     async def stop(self, *, graceful: bool = True, mode: StopMode = "fast") -> int | None:
         """Fast (SIGINT: disconnects everyone, checkpoints) or immediate (SIGQUIT: recovery at next start)."""

@@ -48,21 +48,28 @@ def locate(directory: Path, user: User | None) -> PostgresFiles:
     binaries = _wheel_binaries()
     if not can_reach(user, binaries / "postgres", execute=True):
         binaries = _copied_binaries(binaries)
-    home = directory
-    if not can_reach(user, directory, execute=True):
-        home = _relocated_home(directory)
-        (directory / "relocated-to").write_text(f"{home}\n")
-    return PostgresFiles(binaries, home)
+    return PostgresFiles(binaries, _home(directory, user))
 
 
 def wipe(directory: Path) -> None:
     """Removes the data, relocated or not."""
     note = directory / "relocated-to"
-    if note.exists():
-        home = Path(note.read_text().strip())
-        if home == _relocated_home_path(directory):  # never remove a path just because a file names it
-            shutil.rmtree(home, ignore_errors=True)
-    shutil.rmtree(directory, ignore_errors=True)
+    home = _relocated_home(directory)
+    if note.exists() and home.exists():
+        shutil.rmtree(home)
+    if directory.exists():
+        shutil.rmtree(directory)
+
+
+def check_owner(data: Path, user: User | None) -> None:
+    """Raises `StartError` when the data were made by a server that ran as somebody else."""
+    expected_uid = user.uid if user is not None else os.geteuid()
+    found_uid = data.stat().st_uid
+    if found_uid != expected_uid:
+        raise StartError(
+            f"{data} belongs to the user with number {found_uid}, but the server would run as "
+            f"{expected_uid}: start it the way it was started first (as root or not), or start fresh"
+        )
 
 
 def configuration(port: int, tuning: PostgresTuning) -> str:
@@ -129,12 +136,25 @@ def _copied_binaries(original: Path) -> Path:
     return final
 
 
+def _home(directory: Path, user: User | None) -> Path:
+    """`directory` itself, or its stand-in elsewhere; data stay where they were made."""
+    note = directory / "relocated-to"
+    reachable = can_reach(user, directory, execute=True)
+    if (directory / "data").exists():
+        if not reachable:
+            raise StartError(
+                f"the user {user.name if user else os.geteuid()} can no longer reach {directory}: "
+                "open its parent directories to that user (chmod o+x), or start fresh"
+            )
+        return directory
+    if reachable and not note.exists():
+        return directory
+    home = _private_directory(_relocated_home(directory).name)
+    note.write_text(f"{home}\n")
+    return home
+
+
 def _relocated_home(directory: Path) -> Path:
-    home = _relocated_home_path(directory)
-    return _private_directory(home.name)
-
-
-def _relocated_home_path(directory: Path) -> Path:
     return _ELSEWHERE / f"middleman-{_short_hash(str(directory.resolve()))}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Self
 
-from cluster.errors import StartError
+from cluster.errors import ClusterError, StartError
 from cluster.leashed import Command, LeashedRun, launch
 from cluster.logs import size_of, tail
 
@@ -14,6 +14,7 @@ _POLL_START_S = 0.02
 _POLL_GROWTH = 1.4
 _POLL_MAX_S = 0.25
 _PROBE_TIMEOUT_S = 2.0
+_KILL_TIMEOUT_S = 10.0
 _LOG_TAIL_LINES = 15
 
 
@@ -56,6 +57,7 @@ class ManagedProcess:
         self._run: LeashedRun | None = None
         self._paused = False
         self._log_start = 0
+        self._launching = asyncio.Lock()
 
     def __repr__(self) -> str:
         state = "paused" if self._paused else f"pid {self.pid}" if self.is_running else "down"
@@ -82,13 +84,15 @@ class ManagedProcess:
 
     async def launch(self) -> None:
         """Starts the process without waiting for readiness; nothing happens when it runs already."""
-        if self.is_running:
-            return
-        self._paused = False
-        self._log_start = size_of(self.log_path)
-        self._run = await launch(self.name, self._command(), self.log_path)
-        self._run.add_exit_callback(lambda: self.on_change())
-        self.on_change()
+        async with self._launching:
+            if self.is_running:
+                return
+            self._paused = False
+            await self._prepare()
+            self._log_start = size_of(self.log_path)
+            self._run = await launch(self.name, self._command(), self.log_path)
+            self._run.add_exit_callback(lambda: self.on_change())
+            self.on_change()
 
     async def start(self, timeout_s: float | None = None) -> Self:
         """Starts the process and waits until it is ready; raises `StartError`."""
@@ -164,6 +168,9 @@ class ManagedProcess:
         """The last lines that the member logged since its latest start."""
         return tail(self.log_path, self._log_start, lines)
 
+    async def _prepare(self) -> None:
+        """What a kind of member does before each launch; nothing by default."""
+
     async def _end(self, number: signal.Signals) -> int | None:
         run = self._run
         if run is None or not run.is_running:
@@ -176,9 +183,18 @@ class ManagedProcess:
                 code = await run.wait_exit()
         except TimeoutError:
             run.send_signal(signal.SIGKILL)
-            async with asyncio.timeout(self.stop_timeout_s):
-                code = await run.wait_exit()
+            code = await self._wait_killed(run)
         return code
+
+    async def _wait_killed(self, run: LeashedRun) -> int:
+        try:
+            async with asyncio.timeout(_KILL_TIMEOUT_S):
+                return await run.wait_exit()
+        except TimeoutError:
+            raise ClusterError(
+                f"{self.name} (pid {run.pid}) is still there {_KILL_TIMEOUT_S:g} s after SIGKILL: "
+                "it hangs in the kernel, most likely on a disk; look at `dmesg`"
+            ) from None
 
     def _death_notice(self) -> str:
         return (

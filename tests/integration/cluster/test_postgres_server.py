@@ -185,10 +185,38 @@ async def test_as_root_below_a_closed_directory_data_go_where_the_server_can_rea
         assert os.stat(f"/proc/{server.pid}").st_uid != 0
         home = (directory / "relocated-to").read_text().strip()
         assert "PG_VERSION" in os.listdir(f"{home}/data")
+    closed.chmod(0o711)  # opened since: the data stay where they were made
     async with PostgresServer(directory) as server:
         assert await read_notes(server) == ["kept"]
     postgres_files.wipe(directory)
     assert os.path.basename(home) not in os.listdir(os.path.dirname(home))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
+async def test_as_root_data_that_became_unreachable_are_not_replaced_by_new_ones(short_dir: Path) -> None:
+    server = PostgresServer(short_dir / "pg")
+    async with server:
+        await write_note(server, "kept")
+    os.chmod(short_dir, 0o700)
+    with pytest.raises(StartError, match="can no longer reach"):
+        await PostgresServer(short_dir / "pg").start()
+    os.chmod(short_dir, 0o711)
+    async with PostgresServer(short_dir / "pg") as server:
+        assert await read_notes(server) == ["kept"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_data_of_another_user_are_refused_with_a_way_out(server: PostgresServer) -> None:
+    await server.stop()
+    assert server._files is not None
+    data = server._files.data
+    owner = data.stat()
+    os.chown(data, 12345, 12345)
+    try:
+        with pytest.raises(StartError, match="belongs to the user with number 12345"):
+            await server.start()
+    finally:
+        os.chown(data, owner.st_uid, owner.st_gid)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user always reaches what it installed")
