@@ -9,7 +9,7 @@ from middleman.domain.ids import CustomerId, InvoiceId, PlanId, SubscriptionId
 from middleman.ports.accounts import ClockReading, Customer, Plan, Subscription
 
 ItemT = TypeVar("ItemT", covariant=True)
-ReplicaRole = Literal["candidate", "leader", "follower", "stopped"]
+ReplicaRole = Literal["candidate", "leader", "follower", "stood_down"]
 
 
 @dataclass(frozen=True, slots=True)

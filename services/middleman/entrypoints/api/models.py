@@ -189,7 +189,7 @@ class ReplicaOut(Outgoing):
     """`stale`: it has not reported for ten seconds, so its role is old news."""
 
     name: str
-    role: Literal["candidate", "leader", "follower", "stopped"]
+    role: Literal["candidate", "leader", "follower", "stood_down"]
     ops_url: str
     started_at: datetime
     last_seen_at: datetime
