@@ -63,7 +63,9 @@ def assemble_api(
 ) -> ApiParts:
     """From a pool and a processor that exist already; `close` closes both."""
     accounts = PostgresAccounts(pool)
-    records = PostgresRecords(pool)
+    # Reads are single statements: in autocommit they cost one round trip instead of three.
+    reading = pool.execution_options(isolation_level="AUTOCOMMIT")
+    records = PostgresRecords(reading)
     once = Once(accounts, make_id)
 
     async def warm() -> None:
@@ -78,7 +80,7 @@ def assemble_api(
     return ApiParts(
         accounts=accounts,
         records=records,
-        callers=PostgresCallers(pool),
+        callers=PostgresCallers(reading),
         once=once,
         customers=Customers(once, records, payment_processor),
         plans=Plans(once),

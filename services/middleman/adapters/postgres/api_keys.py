@@ -43,7 +43,6 @@ class PostgresCallers:
             api_keys.c.key_sha256 == key_sha256, api_keys.c.revoked_at.is_(None)
         )
         async with self.engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
             row = (await connection.execute(statement)).one_or_none()
         return None if row is None else Caller(row.id, frozenset(row.scopes))
 

@@ -238,7 +238,6 @@ class PostgresRecords:
 
     async def _read(self, statement: Executable) -> Sequence[Row[Any]]:
         async with self.engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
             return (await connection.execute(statement)).all()
 
 

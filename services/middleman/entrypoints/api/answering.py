@@ -16,14 +16,16 @@ from middleman.ports.once import Answer, Ticket
 T = TypeVar("T")
 JSON = "application/json"
 
+# Dependencies are coroutines even where they wait for nothing: FastAPI sends plain functions through a thread.
 
-def get_parts(request: Request) -> ApiParts:
+
+async def get_parts(request: Request) -> ApiParts:
     """What the app was assembled from."""
     parts: ApiParts = request.app.state.parts
     return parts
 
 
-def ticket_of(
+async def ticket_of(
     request: Request,
     idempotency_key: Annotated[
         str | None,

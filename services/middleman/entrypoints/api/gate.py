@@ -29,14 +29,14 @@ _QUIET = ("/livez", "/readyz", "/metrics")
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestScope:
     """Gives every request an id, a line in the log and a place in the metrics, and turns errors into problems."""
 
     app: ASGIApp
     metrics: ApiMetrics
     new_id: NewId
-    in_flight: set[str] = field(default_factory=set)
+    in_flight: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,11 +55,9 @@ class RequestScope:
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
-        slot = self.new_id("slot_")
-        self.in_flight.add(slot)
-        self.metrics.in_flight.set(len(self.in_flight))
+        self._count(1)
         try:
-            if len(self.in_flight) > MAX_IN_FLIGHT:
+            if self.in_flight > MAX_IN_FLIGHT:
                 detail = f"More than {MAX_IN_FLIGHT} requests are at work here."
                 raise Problem(503, "overloaded", detail, headers={"Retry-After": "1"})
             await self.app(scope, receive, tagged_send)
@@ -70,9 +68,12 @@ class RequestScope:
             if status == 0:
                 await problem.response(request_id)(scope, receive, tagged_send)
         finally:
-            self.in_flight.discard(slot)
-            self.metrics.in_flight.set(len(self.in_flight))
+            self._count(-1)
             self._record(scope, request_id, status, time.perf_counter() - started_s)
+
+    def _count(self, change: int) -> None:
+        self.in_flight += change
+        self.metrics.in_flight.set(self.in_flight)
 
     def _record(self, scope: Scope, request_id: str, status: int, duration_s: float) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
