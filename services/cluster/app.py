@@ -8,9 +8,10 @@ from cluster.environment import clean_environment
 from cluster.health import answers_ok
 from cluster.keys import ClusterKeys
 from cluster.leashed import Command
+from cluster.one_shot import run_to_end
 from cluster.ports import HOST
 from cluster.postgres import PostgresServer
-from cluster.process import ManagedProcess, run_to_end
+from cluster.process import ManagedProcess
 from cluster.spec import ClusterSpec
 
 _MIGRATE_TIMEOUT_S = 60.0

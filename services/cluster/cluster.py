@@ -15,11 +15,12 @@ from cluster.etcd import EtcdCluster
 from cluster.keys import ClusterKeys
 from cluster.lock import DataDirLock
 from cluster.postgres import PostgresServer
-from cluster.process import ManagedProcess, start_all
+from cluster.process import ManagedProcess
 from cluster.sandbox import SandboxServer
 from cluster.spec import ClusterSpec
 from cluster.state import FILE as STATE_FILE
 from cluster.state import ClusterState, MemberState, SandboxState
+from cluster.together import start_all
 from cluster.topology import PORTS_FILE, Topology
 
 

@@ -15,8 +15,9 @@ from cluster.etcd_binary import etcd_binary
 from cluster.health import answers_ok
 from cluster.leashed import Command
 from cluster.ports import HOST, ReservedPort, reserve_port
-from cluster.process import ManagedProcess, gather_all, start_all
+from cluster.process import ManagedProcess
 from cluster.raft import find_raft_leader
+from cluster.together import gather_all, start_all
 
 _LEADER_AT_STOP_TIMEOUT_S = 1.5
 

@@ -15,6 +15,7 @@ import asyncpg
 from cluster.environment import clean_environment
 from cluster.errors import StartError
 from cluster.leashed import Command
+from cluster.one_shot import run_to_end
 from cluster.ports import HOST, ReservedPort, reserve_port
 from cluster.postgres_files import (
     HBA,
@@ -25,7 +26,7 @@ from cluster.postgres_files import (
     locate,
     wipe,
 )
-from cluster.process import ManagedProcess, run_to_end
+from cluster.process import ManagedProcess
 from cluster.users import unprivileged_user
 
 SUPERUSER = "postgres"

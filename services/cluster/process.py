@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Self
 
@@ -201,40 +201,3 @@ class ManagedProcess:
             f"{self.name} died while starting, exit code {self.exit_code}; "
             f"its log {self.log_path} ends with:\n{self.log_tail()}"
         )
-
-
-async def run_to_end(name: str, command: Command, log_path: Path, *, timeout_s: float) -> None:
-    """Runs a one-shot command; raises `StartError` when it fails or takes longer than `timeout_s`."""
-    log_start = size_of(log_path)
-    run = await launch(name, command, log_path)
-    try:
-        async with asyncio.timeout(timeout_s):
-            code = await run.wait_exit()
-    except TimeoutError:
-        raise StartError(f"{name} did not end within {timeout_s:g} s; see {log_path}") from None
-    finally:
-        run.send_signal(signal.SIGKILL)
-    if code != 0:
-        raise StartError(
-            f"{name} failed with exit code {code}; its log {log_path} ends with:\n"
-            f"{tail(log_path, log_start, _LOG_TAIL_LINES)}"
-        )
-
-
-async def gather_all(actions: Iterable[Awaitable[object]]) -> None:
-    """Runs all to their end, then raises the first failure: for stopping, where each must have its turn."""
-    results = await asyncio.gather(*actions, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-
-
-async def start_all(starts: Iterable[Coroutine[None, None, object]]) -> None:
-    """Runs all at once; the first failure cancels the rest and is raised, so that nobody waits in vain."""
-    tasks = [asyncio.create_task(start) for start in starts]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -11,9 +11,10 @@ from cluster.etcd import EtcdCluster
 from cluster.keys import ClusterKeys
 from cluster.ports import ReservedPort, reserve_port
 from cluster.postgres import PostgresServer
-from cluster.process import ManagedProcess, gather_all
+from cluster.process import ManagedProcess
 from cluster.sandbox import SandboxServer
 from cluster.spec import ClusterSpec
+from cluster.together import gather_all
 
 PORTS_FILE = "ports.json"
 
