@@ -103,7 +103,7 @@ class Observer:
         # A killed leader stays at the fence until the next raises it, also when it is started again meanwhile.
         buried = {takeover.term for takeover in self._figures.takeovers}
         in_office = office is not None and office["in_office"] and office["term"] not in buried
-        leader = office["holder"] if in_office else None
+        leader = _name(office["holder"]) if in_office else None
 
         def figure(process: ManagedProcess) -> ReplicaFigure:
             if not process.is_running:
@@ -151,11 +151,16 @@ class Observer:
             successor = await self._connection.fetchrow(_SUCCESSOR, takeover.term)
             if successor is None:
                 return
-            takeover.successor, takeover.successor_term = successor["holder"], successor["number"]
+            takeover.successor, takeover.successor_term = _name(successor["holder"]), successor["number"]
             takeover.took_office_s = _seconds(takeover.killed_at, successor["started_at"])
         first = await self._connection.fetchval(_FIRST_CHARGE, takeover.after_seq, takeover.successor_term)
         if first is not None:
             takeover.first_charge_s = _seconds(takeover.killed_at, first)
+
+
+def _name(holder: str) -> str:
+    """`replica-2#5f1c…` is one life of the process `replica-2`."""
+    return holder.partition("#")[0]
 
 
 def _seconds(since: datetime, until: datetime) -> float:

@@ -32,7 +32,7 @@ async def read_ticks(connection: "asyncpg.Connection[Any]", *, after: int) -> li
 
 
 def _rare(row: Any) -> Tick:
-    subject, term = row["subject"], row["term"]
+    subject, term = row["subject"].partition("#")[0], row["term"]
     match row["kind"]:
         case "term.started":
             text, mood = f"{subject} takes office: term {term}", "term"
