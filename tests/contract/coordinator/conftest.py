@@ -36,3 +36,12 @@ async def etcd_rig(etcd_cluster: EtcdCluster) -> AsyncIterator[EtcdRig]:
     yield made
     await made.close()
     await etcd_cluster.heal()
+
+
+@pytest_asyncio.fixture
+async def brisk_etcd_rig(etcd_cluster: EtcdCluster) -> AsyncIterator[EtcdRig]:
+    """The same with the shorter lease, for faults that must not cost a single renewal."""
+    made = EtcdRig(etcd_cluster, f"/faults-{next(_prefixes)}", BRISK)
+    yield made
+    await made.close()
+    await etcd_cluster.heal()

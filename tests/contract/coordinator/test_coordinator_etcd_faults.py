@@ -24,27 +24,27 @@ async def _hold_without_loss(leader: Candidacy, duration_s: float) -> None:
     assert await leader.still_elected()
 
 
-async def test_a_killed_member_costs_neither_leader_nor_election(etcd_rig: EtcdRig) -> None:
-    client, other = etcd_rig.direct(), etcd_rig.direct()
-    raft_leader = await etcd_rig.cluster.raft_leader()
-    victim = next(member for member in etcd_rig.cluster.members if member is not raft_leader)
+async def test_a_killed_member_costs_neither_leader_nor_election(brisk_etcd_rig: EtcdRig) -> None:
+    client, other = brisk_etcd_rig.direct(), brisk_etcd_rig.direct()
+    raft_leader = await brisk_etcd_rig.cluster.raft_leader()
+    victim = next(member for member in brisk_etcd_rig.cluster.members if member is not raft_leader)
     async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
         first = await leader.elected()
         await victim.kill()
-        await _hold_without_loss(leader, etcd_rig.timing.lease_ttl_s + 0.5)
+        await _hold_without_loss(leader, brisk_etcd_rig.timing.lease_ttl_s)
         await leader.resign()
         second = await asyncio.wait_for(follower.elected(), 0.5)
         assert second.revision > first.revision
 
 
-async def test_a_frozen_member_costs_neither_leader_nor_election(etcd_rig: EtcdRig) -> None:
-    client, other = etcd_rig.direct(), etcd_rig.direct()
-    raft_leader = await etcd_rig.cluster.raft_leader()
-    victim = next(member for member in etcd_rig.cluster.members if member is not raft_leader)
+async def test_a_frozen_member_costs_neither_leader_nor_election(brisk_etcd_rig: EtcdRig) -> None:
+    client, other = brisk_etcd_rig.direct(), brisk_etcd_rig.direct()
+    raft_leader = await brisk_etcd_rig.cluster.raft_leader()
+    victim = next(member for member in brisk_etcd_rig.cluster.members if member is not raft_leader)
     async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
         await leader.elected()
         victim.pause()
-        await _hold_without_loss(leader, etcd_rig.timing.lease_ttl_s + 0.5)
+        await _hold_without_loss(leader, brisk_etcd_rig.timing.lease_ttl_s)
         began_s = CLOCK.boottime_s()
         await client.leader(0)
         assert CLOCK.boottime_s() - began_s < 0.4  # at most one hedge, never the RPC's whole timeout
@@ -64,7 +64,7 @@ async def test_losing_etcds_own_leader_never_makes_two_leaders(etcd_rig: EtcdRig
             raft_leader.pause()
         taken_over = asyncio.create_task(_trust_left_at_takeover(leader, follower))
         held = asyncio.create_task(leader.lost())
-        await asyncio.wait({taken_over, held}, timeout=etcd_rig.timing.lease_ttl_s + 1)
+        await asyncio.wait({taken_over, held}, timeout=etcd_rig.timing.lease_ttl_s + 0.5)
         held.cancel()
         if not leader.trust.lost_because:
             assert await leader.still_elected()  # the usual case at this timing
@@ -126,7 +126,7 @@ async def test_a_quorum_lost_for_less_than_the_lease_costs_nothing(etcd_rig: Etc
             await asyncio.wait_for(leader.lost(), 0.7)
         for member in etcd_rig.cluster.members[:2]:
             member.resume()
-        await _hold_without_loss(leader, etcd_rig.timing.lease_ttl_s)
+        await _hold_without_loss(leader, etcd_rig.timing.lease_ttl_s - 0.7)
 
 
 async def test_candidates_keep_electing_while_members_fall_one_after_the_other(etcd_rig: EtcdRig) -> None:

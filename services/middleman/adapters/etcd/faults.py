@@ -11,7 +11,7 @@ RPC_ERRORS: tuple[type[BaseException], ...] = (grpc.aio.AioRpcError, asyncio.Inv
 """How an RPC fails. The second comes from writing to a stream that has already ended."""
 
 
-class LeaseNotFound(Exception):  # noqa: N818 -- etcd's own name for it
+class LeaseNotFound(Exception):
     """etcd does not know the lease, or no longer."""
 
 

@@ -69,6 +69,7 @@ class Members:
         self._clock = clock
         self._credentials = _credentials(config.tls) if config.tls is not None else None
         self._members: tuple[Member, ...] | None = None
+        self._closed = False
         self._preferred = 0
         self._token: str | None = None
         self._authenticating = asyncio.Lock()
@@ -76,6 +77,8 @@ class Members:
     @property
     def all(self) -> tuple[Member, ...]:
         """Every configured member."""
+        if self._closed:
+            raise RuntimeError("this etcd client was closed: make a new one")
         if self._members is None:
             self._members = tuple(Member(e, self._credentials) for e in self.config.endpoints)
         return self._members
@@ -158,6 +161,7 @@ class Members:
 
     async def close(self) -> None:
         """Close every channel."""
+        self._closed = True
         members, self._members = self._members or (), None
         await asyncio.gather(*(member.channel.close(grace=None) for member in members))
 
