@@ -1,0 +1,1 @@
+"""Load tests and benchmarks, run from a clone: `middleman bench …`, `make loadtest`."""
