@@ -6,6 +6,7 @@ from datetime import datetime
 
 HISTORY = 120
 TICKER = 12
+ACTING = "acting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,17 @@ class Figures:
     def leader(self) -> ReplicaFigure | None:
         """Who leads now, if anyone."""
         return next((replica for replica in self.replicas if replica.role == "leader"), None)
+
+    @property
+    def doing(self) -> str:
+        """The phase in words, with what is going on in it."""
+        if self.phase != ACTING:
+            return self.phase
+        if self.takeovers and self.takeovers[-1].took_office_s is None:
+            return f"killed {self.takeovers[-1].killed}: the others wait for its lease to run out"
+        if self.subscribed < self.subscribers_wanted:
+            return "subscribing customers, charging what falls due"
+        return "charging what falls due"
 
     @property
     def peak_charges_per_s(self) -> float:

@@ -12,5 +12,5 @@ def line(figures: Figures) -> str:
     return (
         f"{figures.elapsed_s:6.1f} s  {date}  {figures.subscribed:,}/{figures.subscribers_wanted:,} subscribers  "
         f"{figures.charged:,} charged ({rate:,.0f}/s)  {figures.due:,} due  {leads}  "
-        f"{len(figures.takeovers)} leaders killed  [{figures.phase}]"
+        f"{len(figures.takeovers)} leaders killed  [{figures.doing}]"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaos.demo.adversary import Adversary
 from chaos.demo.crowd import bring_in, offer_plans
-from chaos.demo.figures import Figures, Takeover
+from chaos.demo.figures import ACTING, Figures, Takeover
 from chaos.demo.observer import Observer
 from chaos.demo.population import subscribers
 from chaos.demo.rest import Unrest, come_to_rest
@@ -105,7 +105,7 @@ async def _act(
 ) -> None:
     """Subscribers come in, leaders die; returns when it is time to stop."""
     await client.set_test_clock(rate=scenario.clock_rate)
-    figures.phase = "subscribing customers, charging what falls due"
+    figures.phase = ACTING
     plan_ids = await offer_plans(client)
     adversary = Adversary(
         cluster.replicas,

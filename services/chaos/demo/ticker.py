@@ -46,13 +46,14 @@ def _rare(row: Any) -> Tick:
 
 
 def _money(row: Any) -> Tick:
-    amount = f"{money(row['amount_minor'], row['currency'])} " if row["amount_minor"] is not None else ""
     good = row["outcome"] == "succeeded"
-    why = f" ({row['decline_code']})" if row["decline_code"] else ""
+    what = "paid" if good else f"{row['outcome']} {row['decline_code'] or ''}".strip()
+    amount = f"{money(row['amount_minor'], row['currency'])} " if row["amount_minor"] is not None else ""
+    subscription, _, period_no = (row["invoice_id"] or "").rpartition("_")
     return Tick(
         row["seq"],
         row["at"],
-        f"{amount}{row['outcome']}{why} · {row['invoice_id']}",
+        f"{amount}{what}, period {period_no} of …{subscription[-6:]}",
         "money" if good else "bad",
     )
 

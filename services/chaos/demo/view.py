@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.align import Align
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.layout import Layout
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from chaos.demo.figures import Figures, ReplicaFigure, Takeover
 
-_BARS = "▁▂▃▄▅▆▇█"
+_BARS = " ▁▂▃▄▅▆▇█"
 _ROLE_STYLES = {
     "leader": "bold green",
     "follower": "cyan",
@@ -30,28 +29,42 @@ def frame(figures: Figures) -> RenderableType:
     layout = Layout()
     layout.split_column(
         Layout(_header(figures), size=1),
-        Layout(name="now", size=max(7, len(figures.replicas) + 4)),
+        Layout(name="now", size=max(7, len(figures.replicas) + 3)),
         Layout(name="past"),
-        Layout(_footer(figures), size=3),
+        Layout(_footer(figures), size=4),
     )
     layout["now"].split_row(
-        Layout(_panel("replicas", _replicas(figures)), ratio=4),
-        Layout(_panel("money", _money(figures)), ratio=5),
+        Layout(_panel("replicas", _replicas(figures)), ratio=1),
+        Layout(_panel("money", _money(figures)), ratio=1),
     )
     layout["past"].split_row(
-        Layout(_panel("leaders killed", _takeovers(figures.takeovers)), ratio=4),
-        Layout(_panel("what happens", _ticker(figures)), ratio=5),
+        Layout(_panel("leaders killed", _takeovers(figures.takeovers)), ratio=1),
+        Layout(_panel("what happens", _ticker(figures)), ratio=1),
     )
     return layout
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The last `width` values as bars, the highest of them full."""
+def chart(values: Sequence[float], width: int, height: int = 2) -> list[str]:
+    """The last `width` values as bars over `height` lines, top line first; the highest value fills them."""
     shown = list(values)[-width:]
     top = max(shown, default=0.0)
-    if top <= 0:
-        return _BARS[0] * len(shown)
-    return "".join(_BARS[min(len(_BARS) - 1, int(value / top * len(_BARS)))] for value in shown)
+    full = len(_BARS) - 1
+    levels = [round(value / top * full * height) if top > 0 else 0 for value in shown]
+    return [
+        "".join(_BARS[min(full, max(0, level - full * (height - 1 - line)))] for level in levels)
+        for line in range(height)
+    ]
+
+
+class _Chart:
+    """Bars as wide as the panel that they are drawn in."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self._values = values
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in chart(self._values, options.max_width):
+            yield Text(line, style="green", no_wrap=True)
 
 
 def _panel(title: str, content: RenderableType) -> Panel:
@@ -80,24 +93,26 @@ def _pace(rate: float) -> tuple[str, str]:
 
 
 def _replicas(figures: Figures) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
+    if not figures.replicas:
+        return Text("not started yet", style="dim")
+    table = Table.grid(padding=(0, 1))
+    for column in range(4):
+        table.add_column(no_wrap=True, min_width=14 if column == 2 else None)
     for replica in figures.replicas:
         style = _ROLE_STYLES.get(replica.role, "white")
         table.add_row(
             Text(_ROLE_MARKS.get(replica.role, "·"), style=style),
             Text(replica.name, style=style),
             Text(_role(replica), style=style),
-            Text(f"pid {replica.pid}" if replica.pid is not None else "", style="dim"),
+            Text(f"{replica.pid}" if replica.pid is not None else "", style="dim"),
         )
-    if not figures.replicas:
-        return Text("not started yet", style="dim")
     if figures.leader is None:
-        table.add_row("", "", Text("nobody leads", style="bold yellow"), "")
+        table.add_row("", Text("nobody leads", style="bold yellow"), "", "")
     return table
 
 
 def _role(replica: ReplicaFigure) -> str:
-    return f"{replica.role}, term {replica.term}" if replica.term is not None else replica.role
+    return f"{replica.role} term {replica.term}" if replica.term is not None else replica.role
 
 
 def _money(figures: Figures) -> RenderableType:
@@ -107,7 +122,7 @@ def _money(figures: Figures) -> RenderableType:
     return Group(
         Text.assemble((f"{figures.charged:,}", "bold green"), " charges settled"),
         Text.assemble((f"{rate:,.0f}", "bold"), (" a second", ""), (f"   {figures.due:,} due now", "dim")),
-        Text(sparkline(figures.charges_per_s, 38), style="green", no_wrap=True),
+        _Chart(figures.charges_per_s),
         Text(
             f"{declined:,} declined" + (f", {others:,} other" if others else ""),
             style="yellow" if declined or others else "dim",
@@ -118,22 +133,21 @@ def _money(figures: Figures) -> RenderableType:
 def _takeovers(takeovers: Sequence[Takeover]) -> RenderableType:
     if not takeovers:
         return Text("none yet", style="dim")
-    table = Table.grid(padding=(0, 1))
-    for takeover in list(takeovers)[-8:]:
-        table.add_row(Text(f"✗ {takeover.killed}", style="red"), _succession(takeover))
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("killed", style="red", no_wrap=True)
+    table.add_column("next", no_wrap=True)
+    table.add_column("after", justify="right", no_wrap=True)
+    table.add_column("charging", justify="right", style="dim", no_wrap=True)
+    for takeover in list(takeovers)[-10:]:
+        successor = Text(takeover.successor, "green") if takeover.successor else Text("nobody", "yellow")
+        table.add_row(
+            takeover.killed, successor, _seconds(takeover.took_office_s), _seconds(takeover.first_charge_s)
+        )
     return table
 
 
-def _succession(takeover: Takeover) -> Text:
-    if takeover.took_office_s is None:
-        return Text("→ nobody yet", style="yellow")
-    charged = f", charging {takeover.first_charge_s:.2f} s" if takeover.first_charge_s is not None else ""
-    return Text.assemble(
-        ("→ ", "dim"),
-        (f"{takeover.successor}", "green"),
-        f" {takeover.took_office_s:.2f} s",
-        (charged, "dim"),
-    )
+def _seconds(value: float | None) -> str:
+    return f"{value:.1f} s" if value is not None else ""
 
 
 def _ticker(figures: Figures) -> RenderableType:
@@ -149,16 +163,14 @@ def _ticker(figures: Figures) -> RenderableType:
 
 
 def _footer(figures: Figures) -> RenderableType:
-    row = Table.grid(expand=True, padding=(0, 1))
-    row.add_column(ratio=1)
-    row.add_column(width=22)
-    row.add_column(justify="right")
-    row.add_row(
-        Text(figures.phase, style="bold", no_wrap=True, overflow="ellipsis"),
-        Align(
-            ProgressBar(total=figures.subscribers_wanted, completed=figures.subscribed, width=20),
-            vertical="middle",
-        ),
+    crowd = Table.grid(expand=True, padding=(0, 1))
+    crowd.add_column(ratio=1)
+    crowd.add_column(justify="right")
+    crowd.add_row(
+        ProgressBar(total=figures.subscribers_wanted, completed=figures.subscribed),
         Text(f"{figures.subscribed:,}/{figures.subscribers_wanted:,} subscribers", no_wrap=True),
     )
-    return Panel(row, border_style=_BORDER, subtitle="[dim]Ctrl-C: stop, come to rest, judge[/]")
+    doing = Text(figures.doing, style="bold", no_wrap=True, overflow="ellipsis")
+    return Panel(
+        Group(doing, crowd), border_style=_BORDER, subtitle="[dim]Ctrl-C: stop, come to rest, judge[/]"
+    )
