@@ -94,7 +94,7 @@ class StripeCaller:
             return error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # The SDK trips over an answer that is JSON but not Stripe's; the request may have been executed.
-            log.warning("processor.garbled", method=method, path=path, exc_info=True)
+            log.warning("processor.garbled", method=method, path=path, error=repr(error))
             return Unknown("garbled", type(error).__name__)
         return data if isinstance(data, Mapping) else Unknown("garbled", type(data).__name__)
 

@@ -1,0 +1,293 @@
+"""What each of Stripe's answers means, as it comes over the wire."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from tests.support.scripted_http import ScriptedServer
+
+from middleman.adapters.stripe.processor import StripeProcessor
+from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
+from middleman.domain.idempotency import checked_key
+from middleman.domain.ids import ChargeId, PaymentIntentId, PaymentMethodId, ProcessorCustomerId
+from middleman.domain.intents import IntentSnapshot, IntentStatus
+from middleman.domain.money import Money
+from middleman.ports.processor import (
+    Attached,
+    AttachPaymentMethod,
+    ConfirmIntent,
+    CreateCustomer,
+    Created,
+    CreateIntent,
+    CustomerCreated,
+    IntentPage,
+    ListIntents,
+    Missing,
+    NotSent,
+    Refused,
+)
+
+INTENT = PaymentIntentId("pi_1")
+CREATE = CreateIntent(checked_key("k"), Money(1999, "EUR"), ProcessorCustomerId("cus_1"), {})
+CONFIRM = ConfirmIntent(checked_key("k"), INTENT, PaymentMethodId("pm_1"))
+ATTACH = AttachPaymentMethod(checked_key("k"), ProcessorCustomerId("cus_1"), PaymentMethodId("pm_1"))
+
+
+def _intent(status: str, **fields: Any) -> dict[str, Any]:
+    common = {"object": "payment_intent", "id": "pi_1", "amount": 1999, "currency": "eur", "created": 7}
+    return {**common, "status": status, "metadata": {}, **fields}
+
+
+def _error(**fields: Any) -> dict[str, Any]:
+    return {"error": {"type": "invalid_request_error", "message": "No.", **fields}}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "first", "repeat"),
+    [
+        (
+            429,
+            _error(code="rate_limit"),
+            {"Retry-After": "2", "Stripe-Rate-Limited-Reason": "endpoint-rate"},
+            NotSent("rate_limited", 2.0, "endpoint-rate"),
+            Unknown("rate_limited", "endpoint-rate"),
+        ),
+        (
+            429,
+            _error(code="lock_timeout"),
+            {"Retry-After": "Tue, 24 Nov 2026 00:00:00 GMT"},
+            NotSent("rate_limited", None, "no reason given"),
+            Unknown("rate_limited", "no reason given"),
+        ),
+        (
+            409,
+            _error(code="idempotency_key_in_use"),
+            {},
+            *[Unknown("key_in_use", "idempotency_key_in_use")] * 2,
+        ),
+        (400, _error(type="idempotency_error"), {}, *[Unknown("idempotency_error", "No.")] * 2),
+        (
+            400,
+            _error(code="payment_intent_unexpected_state"),
+            {},
+            *[Unknown("unexpected_state", "No.")] * 2,
+        ),
+        (500, _error(type="api_error"), {}, *[Unknown("server_error", "http 500")] * 2),
+        (
+            500,
+            _error(type="api_error"),
+            {"Idempotent-Replayed": "true"},
+            *[Unknown("server_error_replayed", "http 500")] * 2,
+        ),
+        (502, "<html>Bad Gateway</html>", {}, *[Unknown("server_error", "http 502")] * 2),
+        (424, _error(type="api_error"), {}, *[Unknown("server_error", "http 424")] * 2),
+        (
+            404,
+            _error(code="resource_missing", param="customer"),
+            {},
+            *[Refused("resource_missing", "No.", "customer")] * 2,
+        ),
+        (400, _error(), {}, *[Refused("invalid_request_error", "No.")] * 2),
+        (404, "not JSON", {}, *[Unknown("garbled", "http 404")] * 2),
+        (302, "", {"Location": "relative"}, *[Unknown("garbled", "http 302")] * 2),
+    ],
+)
+async def test_an_error_means_the_same_for_every_money_call(
+    processor: StripeProcessor,
+    server: ScriptedServer,
+    status: int,
+    body: object,
+    headers: Mapping[str, str],
+    first: object,
+    repeat: object,
+) -> None:
+    # A redirect is shown only when there is nowhere to go.
+    server.says(status, body, {} if status == 302 else headers)
+
+    assert await processor.create_intent(CREATE) == first
+    assert await processor.create_intent(CREATE, repeat=True) == repeat
+    assert await processor.confirm_intent(CONFIRM) == first
+    assert await processor.confirm_intent(CONFIRM, repeat=True) == repeat
+    assert await processor.attach_payment_method(ATTACH) == first
+    assert await processor.create_customer(CreateCustomer(checked_key("k")), repeat=True) == repeat
+    assert len(server.requests) == 6, "each call is sent exactly once"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_bad_api_key_is_nobodys_decline_and_is_not_quoted(
+    processor: StripeProcessor, server: ScriptedServer, status: int
+) -> None:
+    server.says(status, _error(message="Invalid API Key provided: sk_test_*1"))
+
+    first = await processor.confirm_intent(CONFIRM)
+    repeat = await processor.confirm_intent(CONFIRM, repeat=True)
+
+    assert isinstance(first, NotSent)
+    assert isinstance(repeat, Unknown)
+    assert first.reason == repeat.reason == "not_authorized"
+    assert "STRIPE_API_KEY" in first.detail
+    assert "sk_test" not in first.detail
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "3", '{"object":"list"}', '{"object":"payment_intent"}'])
+async def test_a_success_that_is_not_the_object_asked_for_is_unknown(
+    processor: StripeProcessor, server: ScriptedServer, body: str
+) -> None:
+    server.says(200, body)
+    for answer in (
+        await processor.create_intent(CREATE),
+        await processor.confirm_intent(CONFIRM),
+        await processor.read_intent(INTENT),
+        await processor.list_intents(ListIntents()),
+        await processor.create_customer(CreateCustomer(checked_key("k"))),
+        await processor.attach_payment_method(ATTACH),
+    ):
+        assert isinstance(answer, Unknown)
+        assert answer.reason == "garbled"
+
+
+@pytest.mark.parametrize("error", [5, None, "no", []])
+async def test_an_error_of_the_wrong_shape_is_unknown(
+    processor: StripeProcessor, server: ScriptedServer, error: object
+) -> None:
+    server.says(400, {"error": error})
+    answer = await processor.confirm_intent(CONFIRM)
+    assert isinstance(answer, Unknown)
+    assert answer.reason == "garbled"
+
+
+async def test_an_answer_about_another_intent_is_not_believed(
+    processor: StripeProcessor, server: ScriptedServer
+) -> None:
+    server.says(200, _intent("succeeded", id="pi_2", latest_charge="ch_1"))
+    assert await processor.confirm_intent(CONFIRM) == Unknown(
+        "garbled", "asked about pi_1, answered about pi_2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("intent", "answer"),
+    [
+        (_intent("succeeded", latest_charge="ch_1"), Succeeded(ChargeId("ch_1"))),
+        (_intent("succeeded", latest_charge={"id": "ch_1"}), Succeeded(ChargeId("ch_1"))),
+        (_intent("succeeded", latest_charge=None), Unknown("answered_succeeded")),
+        (_intent("requires_action", latest_charge=None), RequiresAction()),
+        (_intent("processing"), Unknown("answered_processing")),
+        (_intent("requires_payment_method"), Unknown("answered_requires_payment_method")),
+    ],
+)
+async def test_a_confirm_that_is_answered_tells_its_outcome(
+    processor: StripeProcessor, server: ScriptedServer, intent: dict[str, Any], answer: object
+) -> None:
+    server.says(200, intent)
+    assert await processor.confirm_intent(CONFIRM) == answer
+
+
+async def test_a_decline_carries_its_codes_and_its_charge(
+    processor: StripeProcessor, server: ScriptedServer
+) -> None:
+    fields = {
+        "code": "card_declined",
+        "decline_code": "insufficient_funds",
+        "advice_code": "try_again_later",
+        "charge": "ch_1",
+    }
+    server.says(402, _error(type="card_error", **fields))
+    declined = Declined("card_declined", "insufficient_funds", "try_again_later", ChargeId("ch_1"), "No.")
+    assert await processor.confirm_intent(CONFIRM) == declined
+    assert await processor.confirm_intent(CONFIRM, repeat=True) == declined
+    assert await processor.attach_payment_method(ATTACH) == declined
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        {"code": "authentication_required"},
+        {"code": "card_declined", "decline_code": "authentication_required"},
+    ],
+)
+async def test_a_wish_for_authentication_is_no_decline(
+    processor: StripeProcessor, server: ScriptedServer, codes: dict[str, str]
+) -> None:
+    server.says(402, _error(type="card_error", charge="ch_1", **codes))
+    assert await processor.confirm_intent(CONFIRM) == RequiresAction(
+        "authentication_required", ChargeId("ch_1"), "No."
+    )
+
+
+async def test_a_read_shows_all_that_resolving_needs(
+    processor: StripeProcessor, server: ScriptedServer
+) -> None:
+    error = {"type": "card_error", "code": "expired_card", "charge": "ch_1", "message": "Expired."}
+    shown = _intent(
+        "requires_payment_method",
+        latest_charge="ch_1",
+        last_payment_error=error,
+        customer="cus_1",
+        payment_method=None,
+        metadata={"invoice_id": "in_1"},
+    )
+    server.says(200, shown)
+    assert await processor.read_intent(INTENT) == IntentSnapshot(
+        INTENT,
+        IntentStatus.REQUIRES_PAYMENT_METHOD,
+        Money(1999, "EUR"),
+        ProcessorCustomerId("cus_1"),
+        {"invoice_id": "in_1"},
+        ChargeId("ch_1"),
+        Declined("expired_card", None, None, ChargeId("ch_1"), "Expired."),
+        None,
+        7,
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "sleeping"},
+        {"amount": "much"},
+        {"currency": "xyz"},
+        {"created": None},
+        {"metadata": "none"},
+    ],
+)
+async def test_an_intent_that_does_not_read_is_unknown(
+    processor: StripeProcessor, server: ScriptedServer, fields: dict[str, object]
+) -> None:
+    server.says(200, {**_intent("succeeded", latest_charge="ch_1"), **fields})
+    answer = await processor.read_intent(INTENT)
+    assert isinstance(answer, Unknown)
+    assert answer.reason == "garbled"
+
+
+async def test_what_does_not_exist_is_missing(processor: StripeProcessor, server: ScriptedServer) -> None:
+    server.says(404, _error(code="resource_missing", param="intent"))
+    assert await processor.read_intent(INTENT) == Missing()
+    assert await processor.cancel_intent(INTENT) == Missing()
+
+
+async def test_the_other_objects_read_as_well(processor: StripeProcessor, server: ScriptedServer) -> None:
+    server.says(200, _intent("requires_payment_method"))
+    assert await processor.create_intent(CREATE) == Created(INTENT)
+    server.says(200, {"object": "customer", "id": "cus_1"})
+    assert await processor.create_customer(CreateCustomer(checked_key("k"))) == CustomerCreated(
+        ProcessorCustomerId("cus_1")
+    )
+    card = {"brand": "visa", "last4": "4242"}
+    server.says(200, {"object": "payment_method", "id": "pm_2", "card": card})
+    assert await processor.attach_payment_method(ATTACH) == Attached(PaymentMethodId("pm_2"), "visa", "4242")
+    server.says(200, {"object": "list", "data": [_intent("canceled")], "has_more": True})
+    page = await processor.list_intents(ListIntents())
+    assert isinstance(page, IntentPage)
+    assert [intent.status for intent in page.intents] == [IntentStatus.CANCELED]
+    assert page.has_more
+
+
+async def test_an_amount_that_stripe_would_refuse_is_refused_without_asking(
+    processor: StripeProcessor, server: ScriptedServer
+) -> None:
+    request = CreateIntent(checked_key("k"), Money(5124, "KWD"), ProcessorCustomerId("cus_1"), {})
+    answer = await processor.create_intent(request)
+    assert isinstance(answer, Refused)
+    assert (answer.code, answer.param) == ("invalid_amount", "amount")
+    assert not server.requests
