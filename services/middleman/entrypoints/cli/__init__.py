@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from middleman.entrypoints.cli import api_key, demo, judge, processes, up
+from middleman.entrypoints.cli import api_key, bench, demo, judge, processes, up
 
 app = typer.Typer(
     name="middleman",
@@ -21,7 +21,7 @@ app.command("migrate")(processes.migrate)
 app.command("api")(processes.api)
 app.command("replica")(processes.replica)
 app.add_typer(api_key.app, name="api-key")
-# `middleman bench …` is a Typer app of its own: app.add_typer(bench.app, name="bench")
+app.add_typer(bench.app, name="bench")
 
 
 def main(arguments: list[str] | None = None) -> None:
