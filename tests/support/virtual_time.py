@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 
-class NothingWillHappen(Exception):  # noqa: N818 -- named for what happened
+class NothingWillHappen(Exception):
     """Every task waits for something that no timer will bring about."""
 
 

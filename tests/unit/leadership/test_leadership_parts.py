@@ -7,8 +7,8 @@ import pytest
 from tests.support.virtual_time import in_virtual_time
 
 from middleman.leadership.backoff import Backoff
-from middleman.leadership.term import Term
 from middleman.leadership.waiting import Interrupted, interrupted_by
+from middleman.ports.term import Term
 
 
 def test_a_term_is_a_value() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from middleman.leadership.trust import Trust, TrustLost, TrustWindow
+from middleman.ports.errors import TrustLost
+from middleman.ports.trust import Trust, TrustWindow
 
 
 class HandClock:
