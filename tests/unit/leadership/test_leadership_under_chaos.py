@@ -92,7 +92,7 @@ async def _live_through(w: World, seed: int, faults: tuple[str, ...]) -> Process
     return processor
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 @in_virtual_time
 async def test_no_two_replicas_trust_themselves_at_once(seed: int) -> None:
     async with world() as w:
@@ -100,7 +100,7 @@ async def test_no_two_replicas_trust_themselves_at_once(seed: int) -> None:
         assert max(map(len, processor.trusting)) == 1
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 @in_virtual_time
 async def test_with_keys_deleted_under_cut_off_leaders_no_earlier_term_settles_after_a_later_one(
     seed: int,
@@ -121,7 +121,7 @@ def test_the_watch_on_trust_can_say_no() -> None:
             processor = await _live_through(w, seed, LAWFUL)
             most_at_once = max(most_at_once, *map(len, processor.trusting))
 
-    for seed in range(12):
+    for seed in range(8):
         if most_at_once < 2:
             live_with_too_much_trust(seed)
     assert most_at_once >= 2
