@@ -1,0 +1,266 @@
+"""Where work comes from: what a predecessor left, then what is due; through a database that goes away."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from tests.support.pipeline_rig import (
+    CountingObserver,
+    Journalling,
+    MemoryStore,
+    a_term,
+    an_attempt,
+    lasting_trust,
+)
+from tests.support.virtual_time import VirtualClock, in_virtual_time
+
+from middleman.billing.claiming import Claimer
+from middleman.billing.in_flight import InFlight
+from middleman.domain.ids import AttemptId
+from middleman.ports.errors import StaleTerm, TrustLost
+from middleman.ports.store import OpenAttempt
+from middleman.ports.trust import TrustWindow
+
+POLL_S = 0.2
+
+
+class Desk:
+    """A claimer at work. What it takes on is settled at once, unless `carry` says otherwise."""
+
+    def __init__(self, store: MemoryStore, *, batch: int = 10, limit: int = 100) -> None:
+        self.store = store
+        self.clock = VirtualClock()
+        self.trust: TrustWindow = lasting_trust(self.clock)
+        self.draining = asyncio.Event()
+        self.in_flight = InFlight(limit)
+        self.observer = CountingObserver()
+        self.taken: list[tuple[AttemptId, bool]] = []
+        self.carry: Callable[[OpenAttempt], None] = self.settle
+        self.claimer = Claimer(
+            term=a_term(),
+            trust=self.trust,
+            draining=self.draining,
+            store=store,
+            in_flight=self.in_flight,
+            take_on=self.take_on,
+            clock=self.clock,
+            uniform=lambda: 1.0,
+            failpoints=Journalling(store.journal),
+            observer=self.observer,
+            batch=batch,
+            idle_poll_s=POLL_S,
+        )
+
+    def take_on(self, attempt: OpenAttempt, found: bool) -> None:
+        """As the pipeline does: nothing is carried twice."""
+        if self.in_flight.add(attempt.attempt_id):
+            self.taken.append((attempt.attempt_id, found))
+            self.carry(attempt)
+
+    def settle(self, attempt: OpenAttempt) -> None:
+        """Carried to its end."""
+        self.store.open.pop(attempt.attempt_id, None)
+        self.in_flight.discard(attempt.attempt_id)
+
+    def keep(self, attempt: OpenAttempt) -> None:
+        """Still being carried."""
+
+    @property
+    def taken_ids(self) -> list[AttemptId]:
+        return [attempt_id for attempt_id, _ in self.taken]
+
+
+@asynccontextmanager
+async def at_work(desk: Desk) -> AsyncIterator["asyncio.Task[None]"]:
+    task = asyncio.create_task(desk.claimer.run())
+    try:
+        yield task
+    finally:
+        desk.draining.set()
+        with suppress(StaleTerm, TrustLost):
+            async with asyncio.timeout(1):
+                await task
+
+
+def attempts(*names: str) -> list[OpenAttempt]:
+    return [an_attempt(name) for name in names]
+
+
+def ids(*names: str) -> list[AttemptId]:
+    return [each.attempt_id for each in attempts(*names)]
+
+
+def store_with(*, due: str = "", found: str = "", retries: str = "") -> MemoryStore:
+    return MemoryStore(
+        due=deque(attempts(*due.split())),
+        retries=deque(attempts(*retries.split())),
+        open={each.attempt_id: each for each in attempts(*found.split())},
+    )
+
+
+@in_virtual_time
+async def test_what_a_predecessor_left_comes_before_anything_new() -> None:
+    desk = Desk(store_with(due="new1 new2", found="old1 old2", retries="again"))
+    async with at_work(desk):
+        await asyncio.sleep(1)
+    assert desk.taken == [
+        *((attempt, True) for attempt in ids("old1", "old2")),
+        *((attempt, False) for attempt in ids("new1", "new2", "again")),
+    ]
+    assert desk.observer.recoveries == [2]
+    assert desk.observer.claims[:2] == [("due", 2), ("retry", 1)]
+
+
+@in_virtual_time
+async def test_recovery_goes_page_by_page_and_finds_each_once() -> None:
+    names = [f"n{n}" for n in range(25)]
+    desk = Desk(store_with(found=" ".join(names)), batch=10)
+    desk.carry = desk.keep
+    async with at_work(desk) as task:
+        await asyncio.sleep(1)
+        assert desk.taken_ids == ids(*names)
+        assert not task.done()
+        assert "claim_due" not in " ".join(desk.store.journal), (
+            "nothing is claimed while what was found is carried"
+        )
+        for attempt in attempts(*names):
+            desk.settle(attempt)
+        await asyncio.sleep(1)
+        assert "claim_due" in " ".join(desk.store.journal)
+
+
+@in_virtual_time
+async def test_an_attempt_that_gets_no_answer_does_not_hold_up_what_is_due() -> None:
+    desk = Desk(store_with(due="new", found="poisoned"))
+    poisoned = an_attempt("poisoned").attempt_id
+    desk.carry = lambda each: (
+        desk.in_flight.defer(each.attempt_id) if each.attempt_id == poisoned else desk.settle(each)
+    )
+    async with at_work(desk):
+        await asyncio.sleep(1)
+        assert desk.taken_ids == ids("poisoned", "new")
+        assert len(desk.in_flight) == 1, "it is being carried for ever, beside everything else"
+
+
+@in_virtual_time
+async def test_a_full_batch_is_followed_by_the_next_at_once() -> None:
+    desk = Desk(store_with(due=" ".join(f"n{n}" for n in range(35))), batch=10)
+    async with at_work(desk):
+        await asyncio.sleep(POLL_S / 4)
+        assert len(desk.taken) == 35
+
+
+@in_virtual_time
+async def test_with_nothing_due_the_database_is_asked_once_per_poll() -> None:
+    desk = Desk(store_with())
+    async with at_work(desk):
+        await asyncio.sleep(10 * POLL_S)
+    assert 9 <= desk.store.journal.count("claim_due 0") <= 11
+
+
+@in_virtual_time
+async def test_no_more_is_claimed_than_there_is_room_for() -> None:
+    desk = Desk(store_with(due=" ".join(f"n{n}" for n in range(30))), batch=10, limit=15)
+    desk.carry = desk.keep
+    async with at_work(desk):
+        await asyncio.sleep(1)
+        assert len(desk.taken) == 15
+        for attempt_id in desk.taken_ids[:6]:
+            desk.in_flight.discard(attempt_id)
+        await asyncio.sleep(1)
+        assert len(desk.taken) == 21
+
+
+@pytest.mark.parametrize("stage", ["claim_due", "claim_retries", "commit"])
+def test_a_claim_without_an_answer_is_followed_by_recovery(stage: str) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        desk = Desk(store_with(due="a b", retries="c"))
+        async with at_work(desk):
+            await asyncio.sleep(POLL_S)
+            desk.store.due.extend(attempts("d"))
+            desk.store.fail[stage] = 1
+            await asyncio.sleep(2)
+        assert sorted(desk.taken_ids) == sorted(ids("a", "b", "c", "d"))
+        assert desk.observer.unavailable == 1
+        assert len(desk.observer.recoveries) == 2
+
+    scenario()
+
+
+@in_virtual_time
+async def test_a_claim_that_committed_unheard_is_found_and_asked_about_before_it_is_charged() -> None:
+    desk = Desk(store_with(due="a"))
+    async with at_work(desk):
+        while "claim_due 1" not in desk.store.journal:  # noqa: ASYNC110 -- steps through virtual time
+            await asyncio.sleep(0)
+        desk.store.fail["commit"] = 1
+        await asyncio.sleep(2)
+    assert desk.taken == [(an_attempt("a").attempt_id, True)]
+
+
+@in_virtual_time
+async def test_a_database_that_stays_away_is_asked_less_and_less_often_but_never_given_up() -> None:
+    desk = Desk(store_with(due="a"))
+    desk.store.fail["open_attempts"] = 20
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    async with at_work(desk):
+        async with asyncio.timeout(60):
+            while not desk.taken:  # noqa: ASYNC110 -- steps virtual time
+                await asyncio.sleep(POLL_S)
+    assert 15 <= loop.time() - started_s <= 20, "twenty tries, at most one a second once it backs off"
+    assert desk.observer.unavailable == 20
+
+
+@pytest.mark.parametrize("when", ["idle", "full", "recovering"])
+def test_draining_ends_the_claimer_at_once(when: str) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        names = " ".join(f"n{n}" for n in range(10))
+        desk = Desk(
+            store_with(due=names if when == "full" else "", found=names if when == "recovering" else ""),
+            batch=10,
+            limit=10,
+        )
+        desk.carry = desk.keep
+        task = asyncio.create_task(desk.claimer.run())
+        await asyncio.sleep(5)
+        desk.draining.set()
+        async with asyncio.timeout(0.001):
+            await task
+
+    scenario()
+
+
+@in_virtual_time
+async def test_nothing_is_claimed_without_trust() -> None:
+    desk = Desk(store_with(due="a"))
+    desk.trust.end("the lease is gone")
+    with pytest.raises(TrustLost):
+        await desk.claimer.run()
+    assert desk.store.journal == []
+
+
+@in_virtual_time
+async def test_a_stale_term_ends_the_claimer() -> None:
+    desk = Desk(store_with(due="a"))
+    desk.store.raises = StaleTerm("a later one has begun")
+    with pytest.raises(StaleTerm):
+        await desk.claimer.run()
+
+
+@in_virtual_time
+async def test_failpoints_stand_before_and_after_a_claim() -> None:
+    desk = Desk(store_with(due="a"))
+    async with at_work(desk):
+        await asyncio.sleep(POLL_S / 2)
+    assert desk.store.journal == [
+        "open_attempts 0",
+        "failpoint before_claim",
+        "claim_due 1",
+        "failpoint after_claim",
+        "claim_retries 0",
+    ]
