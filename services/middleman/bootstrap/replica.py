@@ -31,6 +31,7 @@ from middleman.leadership.observer import Observer
 from middleman.leadership.replica import Replica
 from middleman.leadership.timing import LeaseTiming, LifeTiming, lease_errors, life_errors
 from middleman.ports.coordinator import Coordinator
+from middleman.ports.errors import CoordinatorMisconfigured, CoordinatorUnavailable
 from middleman.ports.failpoints import NO_FAILPOINTS, Failpoints
 from middleman.ports.processor import PaymentProcessor
 from middleman.ports.store import StoreUnavailable
@@ -54,6 +55,15 @@ class ReplicaProcess:
     warm_sessions: int
     warm_connections: int
     warm: bool = field(default=False, init=False)
+
+    async def check(self) -> None:
+        """Refuse to start with settings that etcd will never accept; an etcd that is away is waited for."""
+        try:
+            await self.coordinator.check()
+        except CoordinatorMisconfigured as error:
+            refuse(f"MIDDLEMAN_ETCD_ENDPOINTS, MIDDLEMAN_ETCD_USER or MIDDLEMAN_LEASE_TTL_S: {error}")
+        except CoordinatorUnavailable as error:
+            log.warning("coordinator.unavailable", error=str(error))
 
     async def keep_warm(self) -> None:
         """Open the database sessions and the processor's connections, so that the first charge finds them open."""

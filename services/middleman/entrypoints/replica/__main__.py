@@ -44,6 +44,7 @@ async def run(settings: ReplicaSettings) -> None:
         log.info(
             "replica.started", replica=settings.replica_name, ops_port=settings.ops_port, pid=os.getpid()
         )
+        await replica.check()
         await _live(replica, metrics, stopping)
         log.info("replica.stopped", replica=settings.replica_name)
     finally:

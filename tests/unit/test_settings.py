@@ -1,0 +1,112 @@
+"""A wrong setting is one line that names it and says what to do, with exit status 2 (DESIGN §11)."""
+
+import pytest
+
+from middleman.settings import ApiSettings, MigrateSettings, ReplicaSettings, load
+
+REPLICA = {
+    "MIDDLEMAN_DATABASE_URL": "postgresql://middleman_replica:hush-hush@127.0.0.1:5432/middleman",
+    "MIDDLEMAN_ETCD_ENDPOINTS": "127.0.0.1:2379, 127.0.0.1:2380",
+    "MIDDLEMAN_REPLICA_NAME": "replica-1",
+    "STRIPE_API_KEY": "sk_test_secretsecret",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment with the least that a replica needs."""
+    for name, value in REPLICA.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_the_least_environment_loads_with_the_defaults(environment: pytest.MonkeyPatch) -> None:
+    settings = load(ReplicaSettings)
+    assert settings.etcd_endpoints == ("127.0.0.1:2379", "127.0.0.1:2380")
+    assert settings.environment == "production"
+    assert settings.lease_ttl_s == 3
+    assert settings.failpoints == settings.unsafe == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("MIDDLEMAN_REPLICA_NAME", "Replica One", "MIDDLEMAN_REPLICA_NAME='Replica One'"),
+        ("MIDDLEMAN_ETCD_ENDPOINTS", "http://127.0.0.1:2379", "host:port"),
+        ("MIDDLEMAN_ETCD_ENDPOINTS", "", "MIDDLEMAN_ETCD_ENDPOINTS"),
+        ("MIDDLEMAN_LEASE_TTL_S", "soon", "MIDDLEMAN_LEASE_TTL_S='soon'"),
+        ("MIDDLEMAN_LEASE_TTL_S", "0", "greater than or equal to 1"),
+        ("MIDDLEMAN_OPS_PORT", "70000", "MIDDLEMAN_OPS_PORT='70000'"),
+        ("MIDDLEMAN_CONCURRENCY", "0", "MIDDLEMAN_CONCURRENCY"),
+        ("MIDDLEMAN_RATE_LIMIT_PER_S", "inf", "MIDDLEMAN_RATE_LIMIT_PER_S must be finite"),
+        ("MIDDLEMAN_DATABASE_URL", "mysql://a:b@c/d", "MIDDLEMAN_DATABASE_URL must read postgresql://"),
+        ("STRIPE_API_KEY", "sk_live_abc", "STRIPE_API_KEY is a live key"),
+        ("STRIPE_API_KEY", "rk_live_abc", "STRIPE_API_KEY is a live key"),
+        ("STRIPE_API_KEY", "hello", "must be a test key"),
+        ("MIDDLEMAN_STRIPE_API_BASE", "127.0.0.1:12111", "must be empty (Stripe itself) or a URL"),
+        ("MIDDLEMAN_FAILPOINTS", "after_lunch=kill", "after_claim"),
+        ("MIDDLEMAN_FAILPOINTS", "after_claim=sleep", "NAME=kill or NAME=stop"),
+        ("MIDDLEMAN_UNSAFE", "all", "fence_off"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, complaint: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        load(ReplicaSettings)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert "hush-hush" not in said
+    assert "secretsecret" not in said
+
+
+@pytest.mark.parametrize("name", list(REPLICA))
+def test_a_missing_setting_is_named(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    environment.delenv(name)
+    with pytest.raises(SystemExit):
+        load(ReplicaSettings)
+    assert f"{name} is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MIDDLEMAN_FAILPOINTS", "after_claim=kill"), ("MIDDLEMAN_UNSAFE", "fence_off")]
+)
+def test_failpoints_and_unsafe_switches_exist_in_the_test_environment_only(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        load(ReplicaSettings)
+    assert ended.value.code == 2
+    assert "MIDDLEMAN_ENVIRONMENT=test" in capsys.readouterr().err
+    environment.setenv("MIDDLEMAN_ENVIRONMENT", "test")
+    assert value in (*load(ReplicaSettings).failpoints, *load(ReplicaSettings).unsafe)
+
+
+def test_a_live_key_is_refused_by_the_api_too(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv("STRIPE_API_KEY", "sk_live_abc")
+    with pytest.raises(SystemExit):
+        load(ApiSettings)
+    assert "live key" in capsys.readouterr().err
+
+
+def test_short_passwords_and_guessable_api_keys_are_refused(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for role in ("API", "REPLICA", "JUDGE"):
+        environment.setenv(f"MIDDLEMAN_DB_PASSWORD_{role}", "long-enough-password")
+    environment.setenv("MIDDLEMAN_DB_PASSWORD_JUDGE", "short")
+    environment.setenv("MIDDLEMAN_BOOTSTRAP_API_KEY", "mk_test_short")
+    with pytest.raises(SystemExit):
+        load(MigrateSettings)
+    said = capsys.readouterr().err
+    assert "MIDDLEMAN_DB_PASSWORD_JUDGE" in said
+    assert "MIDDLEMAN_BOOTSTRAP_API_KEY must start with mk_" in said
+    assert "long-enough" not in said
