@@ -1,10 +1,11 @@
 """The documents that go in and out. What goes in is strict: unknown fields and near misses are refused."""
 
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from middleman.domain.periods import BillingInterval, IntervalUnit
 from middleman.entrypoints.api.fields import (
     AmountMinor,
     Anchor,
@@ -34,7 +35,7 @@ class Outgoing(BaseModel):
 
 
 class Interval(BaseModel):
-    """`count` units: {"unit": "month", "count": 3} is quarterly."""
+    """`count` units: {"unit": "month", "count": 3} is quarterly. Up to 366 days, 156 weeks, 36 months or 3 years."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, json_schema_extra={"examples": [{"unit": "month", "count": 1}]}
@@ -42,6 +43,11 @@ class Interval(BaseModel):
 
     unit: Literal["day", "week", "month", "year"]
     count: int = Field(default=1, strict=True, ge=1, le=366)
+
+    @model_validator(mode="after")
+    def _is_an_interval(self) -> Self:
+        BillingInterval(IntervalUnit(self.unit), self.count)
+        return self
 
 
 class CustomerIn(Incoming):
