@@ -56,6 +56,10 @@ class Fault(StrEnum):
     RATE_LIMITED = "rate_limited"
     UNKNOWN_BEFORE = "unknown_before"  # not executed, and nobody can tell
     UNKNOWN_AFTER = "unknown_after"  # executed, and the answer is lost
+    SERVER_ERROR_STORED = "server_error_stored"  # executed, and a 500 is answered now and on every repeat
+
+
+_EXECUTED = (Fault.UNKNOWN_AFTER, Fault.SERVER_ERROR_STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ class FakeProcessor:
     ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
         fault = await self._arrive(Operation.CANCEL, intent_id, None, intent_id, False, guard)
         intent = self.intents.get(intent_id)
-        executed = fault is None or fault.fault is Fault.UNKNOWN_AFTER
+        executed = fault is None or fault.fault in _EXECUTED
         if executed and intent is not None and intent.status is not IntentStatus.SUCCEEDED:
             self.intents[intent_id] = replace(intent, status=IntentStatus.CANCELED)
         return self._unanswered(fault, repeat=False) or self.intents.get(intent_id) or Missing()
@@ -275,7 +279,7 @@ class FakeProcessor:
         execute: Callable[[], AnswerT],
         repeat: bool,
     ) -> AnswerT | Unknown | NotSent:
-        if rule is not None and rule.fault is not Fault.UNKNOWN_AFTER:
+        if rule is not None and rule.fault not in _EXECUTED:
             unanswered = self._unanswered(rule, repeat=repeat)
             assert unanswered is not None
             return unanswered
@@ -288,7 +292,11 @@ class FakeProcessor:
                 self._memory[key] = _Memory(request, answer)
         else:
             answer = cast(AnswerT, known.answer)
-        return answer if rule is None else Unknown("connection_lost", "the answer was lost")
+        if rule is None:
+            return answer
+        if rule.fault is Fault.SERVER_ERROR_STORED:
+            self._memory[key] = _Memory(request, Unknown("server_error_replayed", "http 500"))
+        return self._unanswered(rule, repeat=repeat) or answer
 
     @staticmethod
     def _unanswered(rule: _Rule | None, *, repeat: bool) -> Unknown | NotSent | None:
@@ -303,6 +311,8 @@ class FakeProcessor:
                 return Unknown("timeout")
             case Fault.UNKNOWN_AFTER:
                 return Unknown("connection_lost", "the answer was lost")
+            case Fault.SERVER_ERROR_STORED:
+                return Unknown("server_error", "http 500")
 
     def _confirm(self, request: ConfirmIntent) -> Confirmed:
         intent = self.intents.get(request.intent_id)

@@ -1,0 +1,175 @@
+"""The processors that the contract suite runs on, and how trouble is made with each."""
+
+import contextlib
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from enum import StrEnum
+
+import httpx
+import pytest
+
+from cluster.sandbox import SandboxServer
+from middleman.adapters.stripe.config import StripeConfig
+from middleman.adapters.stripe.processor import StripeProcessor
+from middleman.domain.idempotency import IdempotencyKey, checked_key
+from middleman.domain.ids import ProcessorCustomerId
+from middleman.ports.processor import CreateCustomer, CustomerCreated, PaymentProcessor
+from tests.support.fake_processor import FakeProcessor, Fault, Operation
+
+CALL_TIMEOUT_S = 1.0
+A_DAY_AND_AN_HOUR_S = 25 * 3600
+
+
+class Trouble(StrEnum):
+    """What can happen to one request."""
+
+    DROP_BEFORE = "drop_before"
+    RESET_BEFORE = "reset_before"
+    DROP_AFTER = "drop_after"
+    RESET_AFTER = "reset_after"
+    TRUNCATE = "truncate"
+    TOO_SLOW = "too_slow"
+    ERROR_500_BEFORE = "error_500_before"
+    ERROR_500_STORED = "error_500_stored"
+    RATE_LIMIT = "rate_limit"
+
+    @property
+    def executes(self) -> bool:
+        """Whether the request is executed all the same."""
+        return self not in (
+            Trouble.DROP_BEFORE,
+            Trouble.RESET_BEFORE,
+            Trouble.ERROR_500_BEFORE,
+            Trouble.RATE_LIMIT,
+        )
+
+
+LOST_ANSWERS = [
+    trouble for trouble in Trouble if trouble not in (Trouble.RATE_LIMIT, Trouble.ERROR_500_STORED)
+]
+"""Trouble after which a repeat under the same key gets the true answer."""
+
+_SANDBOX_ACTIONS: dict[Trouble, dict[str, object]] = {
+    Trouble.DROP_BEFORE: {"type": "drop_before"},
+    Trouble.RESET_BEFORE: {"type": "reset", "when": "before"},
+    Trouble.DROP_AFTER: {"type": "drop_after"},
+    Trouble.RESET_AFTER: {"type": "reset", "when": "after"},
+    Trouble.TRUNCATE: {"type": "truncate"},
+    Trouble.TOO_SLOW: {"type": "hang", "when": "after", "hang_s": 2 * CALL_TIMEOUT_S},
+    Trouble.ERROR_500_BEFORE: {"type": "error_500", "stored": False, "executed": False},
+    Trouble.ERROR_500_STORED: {"type": "error_500", "stored": True, "executed": True},
+    Trouble.RATE_LIMIT: {"type": "rate_limit", "retry_after_s": 2, "reason": "endpoint-rate"},
+}
+
+
+class Rig(ABC):
+    """A processor under test. Each test has a customer of its own, so that tests do not meet."""
+
+    processor: PaymentProcessor
+    customer_id: ProcessorCustomerId
+
+    def key(self, name: str) -> IdempotencyKey:
+        """The key of that name, in this test's name space."""
+        return checked_key(f"contract-{self._space}-{name}")
+
+    def __init__(self) -> None:
+        self._space = secrets.token_hex(8)
+
+    async def new_customer(self) -> ProcessorCustomerId:
+        request = CreateCustomer(self.key("customer"), email="contract@example.com", name="Contract")
+        created = await self.processor.create_customer(request)
+        assert isinstance(created, CustomerCreated), created
+        return created.customer_id
+
+    @abstractmethod
+    async def trouble(self, operation: Operation, trouble: Trouble) -> None:
+        """The next such request of this test's customer meets trouble. Skips where none can be made."""
+
+    @abstractmethod
+    def keys_forgotten(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Inside, every idempotency key used before is forgotten. Skips where time cannot be moved."""
+
+
+class FakeRig(Rig):
+    def __init__(self) -> None:
+        super().__init__()
+        self.processor = self._fake = FakeProcessor()
+
+    async def trouble(self, operation: Operation, trouble: Trouble) -> None:
+        if trouble is Trouble.RATE_LIMIT:
+            self._fake.fail(operation, Fault.RATE_LIMITED, retry_after_s=2.0)
+        elif trouble is Trouble.ERROR_500_STORED:
+            self._fake.fail(operation, Fault.SERVER_ERROR_STORED)
+        else:
+            self._fake.fail(operation, Fault.UNKNOWN_AFTER if trouble.executes else Fault.UNKNOWN_BEFORE)
+
+    @contextlib.asynccontextmanager
+    async def keys_forgotten(self) -> AsyncIterator[None]:
+        self._fake.forget_keys()
+        yield
+
+
+class SandboxRig(Rig):
+    def __init__(self, sandbox: SandboxServer, processor: StripeProcessor, admin: httpx.AsyncClient) -> None:
+        super().__init__()
+        self.processor, self._sandbox, self._admin = processor, sandbox, admin
+
+    async def trouble(self, operation: Operation, trouble: Trouble) -> None:
+        rule = {
+            "match": {"operation": f"payment_intents.{operation}", "customer": self.customer_id},
+            "times": 1,
+            "action": _SANDBOX_ACTIONS[trouble],
+        }
+        (await self._admin.post("/admin/faults", json=rule)).raise_for_status()
+
+    @contextlib.asynccontextmanager
+    async def keys_forgotten(self) -> AsyncIterator[None]:
+        before = (await self._admin.get("/admin/clock")).raise_for_status().json()["offset_s"]
+        await self._shift(before + A_DAY_AND_AN_HOUR_S)
+        try:
+            yield
+        finally:
+            await self._shift(before)
+
+    async def _shift(self, offset_s: float) -> None:
+        (await self._admin.post("/admin/clock", json={"offset_s": offset_s})).raise_for_status()
+
+
+class StripeTestModeRig(Rig):
+    def __init__(self, processor: StripeProcessor) -> None:
+        super().__init__()
+        self.processor = processor
+
+    async def trouble(self, operation: Operation, trouble: Trouble) -> None:
+        pytest.skip(f"Stripe itself makes no {trouble} of {operation} on demand")
+
+    def keys_forgotten(self) -> contextlib.AbstractAsyncContextManager[None]:
+        pytest.skip("Stripe itself forgets a key after a day of real time only")
+
+
+@contextlib.asynccontextmanager
+async def fake_rig() -> AsyncIterator[Rig]:
+    yield FakeRig()
+
+
+@contextlib.asynccontextmanager
+async def sandbox_rig(sandbox: SandboxServer) -> AsyncIterator[Rig]:
+    config = StripeConfig(sandbox.api_key, sandbox.url, call_timeout_s=CALL_TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {sandbox.admin_key}"}
+    async with (
+        StripeProcessor(config) as processor,
+        httpx.AsyncClient(base_url=sandbox.url, headers=headers, timeout=10.0) as admin,
+    ):
+        rig = SandboxRig(sandbox, processor, admin)
+        try:
+            yield rig
+        finally:
+            # A rule that met no request must not outlive its test.
+            (await admin.delete("/admin/faults")).raise_for_status()
+
+
+@contextlib.asynccontextmanager
+async def stripe_rig(api_key: str) -> AsyncIterator[Rig]:
+    async with StripeProcessor(StripeConfig(api_key)) as processor:
+        yield StripeTestModeRig(processor)
