@@ -68,7 +68,9 @@ class Round:
         return self.leader_per_s / self.bare_per_s
 
 
-async def bench(subscriptions: int, rounds: int, concurrency: int, data_dir: Path, console: Console) -> list[Round]:
+async def bench(
+    subscriptions: int, rounds: int, concurrency: int, data_dir: Path, console: Console
+) -> list[Round]:
     """Run the benchmark on a cluster of its own with one replica."""
     spec = ClusterSpec(
         data_dir=data_dir,
@@ -83,7 +85,10 @@ async def bench(subscriptions: int, rounds: int, concurrency: int, data_dir: Pat
         customers = await _seed(cluster, database, subscriptions, per_round, concurrency, console)
         done = []
         for number in range(rounds):
-            batch = [customers[i // _SUBSCRIPTIONS_PER_CUSTOMER] for i in range(number * per_round, (number + 1) * per_round)]
+            batch = [
+                customers[i // _SUBSCRIPTIONS_PER_CUSTOMER]
+                for i in range(number * per_round, (number + 1) * per_round)
+            ]
             bare_s = await _bare_round(cluster, batch, concurrency, str(number))
             leader_s = await _leader_round(database, number, per_round)
             done.append(Round(per_round, per_round / bare_s, per_round / leader_s))
@@ -109,26 +114,34 @@ async def _seed(
     gate = asyncio.Semaphore(concurrency)
     headers = {"Authorization": f"Bearer {cluster.sandbox.api_key}"}
     limits = httpx.Limits(max_connections=concurrency)
-    async with httpx.AsyncClient(base_url=cluster.sandbox.url, headers=headers, limits=limits, timeout=30) as http:
+    async with httpx.AsyncClient(
+        base_url=cluster.sandbox.url, headers=headers, limits=limits, timeout=30
+    ) as http:
 
         async def customer(number: int) -> dict[str, str]:
             async with gate:
                 made = await http.post("/v1/customers", data={"email": f"{number}@example.com"})
                 made.raise_for_status()
                 customer_id = made.json()["id"]
-                card = await http.post("/v1/payment_methods/pm_card_visa/attach", data={"customer": customer_id})
+                card = await http.post(
+                    "/v1/payment_methods/pm_card_visa/attach", data={"customer": customer_id}
+                )
                 card.raise_for_status()
                 return {"customer": customer_id, "payment_method": card.json()["id"]}
 
         customers = await asyncio.gather(*(customer(number) for number in range(count)))
     await database.execute(_PLAN)
-    await database.execute(_CUSTOMERS, [c["customer"] for c in customers], [c["payment_method"] for c in customers])
+    await database.execute(
+        _CUSTOMERS, [c["customer"] for c in customers], [c["payment_method"] for c in customers]
+    )
     await database.execute(_SUBSCRIPTIONS, subscriptions, _SUBSCRIPTIONS_PER_CUSTOMER, per_round)
     await database.execute("ANALYZE")
     return customers
 
 
-async def _bare_round(cluster: Cluster, customers: list[dict[str, str]], concurrency: int, name: str) -> float:
+async def _bare_round(
+    cluster: Cluster, customers: list[dict[str, str]], concurrency: int, name: str
+) -> float:
     assert cluster.sandbox is not None
     process = await asyncio.create_subprocess_exec(
         sys.executable,

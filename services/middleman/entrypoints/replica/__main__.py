@@ -5,6 +5,7 @@ Exit status 0 after a graceful stop (SIGTERM, SIGINT), 1 when it had to give its
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -78,10 +79,21 @@ async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyn
                 await replica.say_goodbye()
 
 
+def _calm_the_collector() -> None:
+    """Let the garbage collector look less often.
+
+    Every charge makes dozens of short-lived tasks, futures and answers, and almost no cycles: the default
+    threshold of 700 objects has the collector walk thousands of live attempts many times a second.
+    """
+    gc.freeze()  # modules stay for ever
+    gc.set_threshold(50_000, 20, 20)
+
+
 def main() -> None:
     """Entry point of the process."""
     settings = load(ReplicaSettings)
     configure_logging("replica", settings.log_format, settings.log_level, replica=settings.replica_name)
+    _calm_the_collector()
     try:
         uvloop.run(run(settings))
     except PipelineStuck as error:

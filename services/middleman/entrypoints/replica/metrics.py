@@ -1,5 +1,7 @@
 """The replica's Prometheus metrics: an observer of its life and of its billing."""
 
+import time
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from middleman.leadership.observer import Role
@@ -38,6 +40,11 @@ class ReplicaMetrics:
             "recovery_seconds", "From the term's start to the end of recovery", failover=True
         )
         self._recovered = counter("attempts_recovered_total", "Open attempts found by recovery")
+        self._takeover_s = histogram(
+            "takeover_seconds",
+            "From winning the election to the first attempt settled in the term",
+            failover=True,
+        )
         self._claimed = counter("attempts_claimed_total", "Attempts opened", ("kind",))
         self._claim_s = histogram("claim_seconds", "One claim statement", ("kind",))
         self._lag_s = gauge(
@@ -54,6 +61,7 @@ class ReplicaMetrics:
         )
         self.role = Role.CANDIDATE
         self.term: Term | None = None
+        self._won_at_s: float | None = None
 
     # The replica's life ---------------------------------------------------------------------------
 
@@ -66,6 +74,7 @@ class ReplicaMetrics:
 
     def election_won(self, election: Election, waited_s: float, at_s: float) -> None:
         """Count the election."""
+        self._won_at_s = at_s
         self._elections.inc()
         self._election_s.observe(waited_s)
 
@@ -106,7 +115,10 @@ class ReplicaMetrics:
         self._flushed.labels(stage).inc(items)
 
     def settled(self, outcome: str) -> None:
-        """Count an outcome."""
+        """Count an outcome; the first of a term ends the take-over."""
+        if self._won_at_s is not None:
+            self._takeover_s.observe(time.clock_gettime(time.CLOCK_BOOTTIME) - self._won_at_s)
+            self._won_at_s = None
         self._outcomes.labels(outcome).inc()
 
     def became_unknown(self, reason: str) -> None:
