@@ -52,14 +52,12 @@ class Operation(StrEnum):
 
 
 class Fault(StrEnum):
+    """A fault that has passed when the call is repeated."""
+
     NOT_SENT = "not_sent"
     RATE_LIMITED = "rate_limited"
     UNKNOWN_BEFORE = "unknown_before"  # not executed, and nobody can tell
     UNKNOWN_AFTER = "unknown_after"  # executed, and the answer is lost
-    SERVER_ERROR_STORED = "server_error_stored"  # executed, and a 500 is answered now and on every repeat
-
-
-_EXECUTED = (Fault.UNKNOWN_AFTER, Fault.SERVER_ERROR_STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ Confirmed = Succeeded | Declined | RequiresAction | Refused | Unknown
 
 @dataclass(slots=True)
 class _Rule:
-    fault: Fault
+    fault: Fault | None  # None: executed, and a 500 is answered now and on every repeat
     times: int
     retry_after_s: float | None
 
@@ -122,6 +120,10 @@ class FakeProcessor:
     ) -> None:
         """The next `times` calls of this operation meet the fault; rules are used up in order."""
         self._rules.setdefault(operation, deque()).append(_Rule(fault, times, retry_after_s))
+
+    def store_500(self, operation: Operation) -> None:
+        """The next call of this operation is executed, and a 500 is remembered as the answer to its key."""
+        self._rules.setdefault(operation, deque()).append(_Rule(None, 1, None))
 
     def decline_next(self, verdict: Verdict) -> None:
         """The next confirm that is executed ends so, whatever the payment method."""
@@ -185,7 +187,7 @@ class FakeProcessor:
     ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
         fault = await self._arrive(Operation.CANCEL, intent_id, None, intent_id, False, guard)
         intent = self.intents.get(intent_id)
-        executed = fault is None or fault.fault in _EXECUTED
+        executed = fault is None or fault.fault in (Fault.UNKNOWN_AFTER, None)
         if executed and intent is not None and intent.status is not IntentStatus.SUCCEEDED:
             self.intents[intent_id] = replace(intent, status=IntentStatus.CANCELED)
         return self._unanswered(fault, repeat=False) or self.intents.get(intent_id) or Missing()
@@ -279,7 +281,7 @@ class FakeProcessor:
         execute: Callable[[], AnswerT],
         repeat: bool,
     ) -> AnswerT | Unknown | NotSent:
-        if rule is not None and rule.fault not in _EXECUTED:
+        if rule is not None and rule.fault not in (Fault.UNKNOWN_AFTER, None):
             unanswered = self._unanswered(rule, repeat=repeat)
             assert unanswered is not None
             return unanswered
@@ -294,7 +296,7 @@ class FakeProcessor:
             answer = cast(AnswerT, known.answer)
         if rule is None:
             return answer
-        if rule.fault is Fault.SERVER_ERROR_STORED:
+        if rule.fault is None:
             self._memory[key] = _Memory(request, Unknown("server_error_replayed", "http 500"))
         return self._unanswered(rule, repeat=repeat) or answer
 
@@ -311,7 +313,7 @@ class FakeProcessor:
                 return Unknown("timeout")
             case Fault.UNKNOWN_AFTER:
                 return Unknown("connection_lost", "the answer was lost")
-            case Fault.SERVER_ERROR_STORED:
+            case None:
                 return Unknown("server_error", "http 500")
 
     def _confirm(self, request: ConfirmIntent) -> Confirmed:

@@ -100,7 +100,7 @@ class FakeRig(Rig):
         if trouble is Trouble.RATE_LIMIT:
             self._fake.fail(operation, Fault.RATE_LIMITED, retry_after_s=2.0)
         elif trouble is Trouble.ERROR_500_STORED:
-            self._fake.fail(operation, Fault.SERVER_ERROR_STORED)
+            self._fake.store_500(operation)
         else:
             self._fake.fail(operation, Fault.UNKNOWN_AFTER if trouble.executes else Fault.UNKNOWN_BEFORE)
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import assert_never
 
 from middleman.domain.attempts import Declined, Outcome, RequiresAction, Succeeded, Unknown
 from middleman.domain.ids import ChargeId, PaymentIntentId, PaymentMethodId, ProcessorCustomerId
@@ -69,6 +70,8 @@ def resolve(
             return Unknown(snapshot.status.value)
         case IntentStatus.REQUIRES_CONFIRMATION | IntentStatus.REQUIRES_PAYMENT_METHOD:
             return _resolve_unpaid(snapshot, settled_charge_ids)
+        case other:
+            assert_never(other)
 
 
 def _resolve_unpaid(

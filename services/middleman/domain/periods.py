@@ -14,6 +14,7 @@ import calendar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import assert_never
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
@@ -62,6 +63,8 @@ class BillingInterval:
                 return _add_months(local, steps)
             case IntervalUnit.YEAR:
                 return _add_months(local, 12 * steps)
+            case other:
+                assert_never(other)
 
 
 @dataclass(frozen=True, slots=True)
