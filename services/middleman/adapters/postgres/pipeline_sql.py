@@ -118,21 +118,25 @@ ORDER BY t.created_at, t.id LIMIT :limit
 """)
 
 # Guarantees (DESIGN §2.4 c): an invoice gets one payment intent for ever. Whoever comes second is told
-# which one is recorded, and confirms that.
+# which one is recorded, and confirms that. The rows are locked before they are looked at: a repeat may arrive
+# while the commit of the first try is still under way, and has to see what that one recorded.
 BIND = text("""
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(:bindings AS jsonb)) AS w(invoice_id text, payment_intent_id text)
+), locked AS MATERIALIZED (
+    SELECT i.id, i.payment_intent_id AS recorded, w.payment_intent_id AS wanted
+    FROM wanted w JOIN invoices i ON i.id = w.invoice_id
+    FOR NO KEY UPDATE OF i
 ), bound AS (
-    UPDATE invoices i SET payment_intent_id = w.payment_intent_id, bound_term = :term
-    FROM wanted w WHERE i.id = w.invoice_id AND i.payment_intent_id IS NULL
+    UPDATE invoices i SET payment_intent_id = l.wanted, bound_term = :term
+    FROM locked l WHERE i.id = l.id AND l.recorded IS NULL
     RETURNING i.id, i.subscription_id, i.payment_intent_id
 ), logged AS (
     INSERT INTO events (kind, term, subject, subscription_id, data)
     SELECT 'intent.bound', :term, id, subscription_id, jsonb_build_object('payment_intent_id', payment_intent_id)
     FROM bound
 )
-SELECT i.id, coalesce(b.payment_intent_id, i.payment_intent_id) AS payment_intent_id
-FROM wanted w JOIN invoices i ON i.id = w.invoice_id LEFT JOIN bound b ON b.id = i.id
+SELECT id, coalesce(recorded, wanted) AS payment_intent_id FROM locked
 """)
 
 # Unknown is not failed: the attempt stays open, and with it the bar to any other attempt.
