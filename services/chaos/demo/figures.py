@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 HISTORY = 120
-TICKER = 12
+TICKER = 40
 ACTING = "acting"
 
 

@@ -21,7 +21,7 @@ from cluster.spec import ClusterSpec
 
 FRAME_INTERVAL_S = 0.25
 LINE_INTERVAL_S = 1.0
-PICTURE_WIDTH, PICTURE_HEIGHT = 104, 30
+PICTURE_WIDTH, PICTURE_HEIGHT = 100, 25
 
 
 async def show(

@@ -38,7 +38,9 @@ def frame(figures: Figures) -> RenderableType:
         Layout(_panel("money", _money(figures)), ratio=1),
     )
     layout["past"].split_row(
-        Layout(_panel("leaders killed", _takeovers(figures.takeovers)), ratio=1),
+        Layout(
+            _panel("leaders killed, and who leads after how long", _takeovers(figures.takeovers)), ratio=1
+        ),
         Layout(_panel("what happens", _ticker(figures)), ratio=1),
     )
     return layout
@@ -135,9 +137,9 @@ def _takeovers(takeovers: Sequence[Takeover]) -> RenderableType:
         return Text("none yet", style="dim")
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
     table.add_column("killed", style="red", no_wrap=True)
-    table.add_column("next", no_wrap=True)
-    table.add_column("after", justify="right", no_wrap=True)
-    table.add_column("charging", justify="right", style="dim", no_wrap=True)
+    table.add_column("successor", no_wrap=True)
+    table.add_column("leads", justify="right", no_wrap=True)
+    table.add_column("charges", justify="right", style="dim", no_wrap=True)
     for takeover in list(takeovers)[-10:]:
         successor = Text(takeover.successor, "green") if takeover.successor else Text("nobody", "yellow")
         table.add_row(
