@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -74,4 +75,13 @@ def create_app(parts: ApiParts) -> FastAPI:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    return problem_of(error).response(request.state.request_id)
+    problem = problem_of(error)
+    if problem.status == 405:
+        problem.headers = {"Allow": ", ".join(_methods_of(request.url.path))}
+    return problem.response(request.state.request_id)
+
+
+def _methods_of(path: str) -> list[str]:
+    """What may be asked of a path, over all its routes; Starlette names those of the first one only."""
+    routes = [route for module in _ROUTERS for route in module.router.routes if isinstance(route, APIRoute)]
+    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods})

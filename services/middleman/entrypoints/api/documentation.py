@@ -119,10 +119,20 @@ def openapi_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
                 "api_key": {"type": "http", "scheme": "bearer", "description": "An API key: mk_test_…"}
             }
             for path, operations in document["paths"].items():
-                if path.startswith("/v1/"):
-                    for operation in operations.values():
+                for operation in operations.values():
+                    if path.startswith("/v1/"):
                         operation["security"] = [{"api_key": []}]
+                    for parameter in operation.get("parameters", ()):
+                        _leave_out_null(parameter["schema"])
             app.openapi_schema = document
         return app.openapi_schema
 
     return openapi
+
+
+def _leave_out_null(schema: dict[str, Any]) -> None:
+    """A parameter is there or not; it cannot be null, though Python's default for it is None."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        schema.update(kinds[0])

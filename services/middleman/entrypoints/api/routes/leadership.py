@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from middleman.entrypoints.api.answering import Parts, ok
@@ -13,11 +13,17 @@ from middleman.entrypoints.api.pagination import PageQuery, next_by_number, numb
 
 router = APIRouter(prefix="/v1")
 
-Scope = Annotated[int, Query(ge=0, le=32767, description="The election's scope.")]
+Scope = Annotated[int, Field(ge=0, le=32767, description="The election's scope.")]
+
+
+class LeadershipQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scope: Scope = 0
 
 
 class TermQuery(PageQuery):
-    scope: int = Field(default=0, ge=0, le=32767)
+    scope: Scope = 0
 
 
 class EventQuery(PageQuery):
@@ -44,9 +50,9 @@ class EventQuery(PageQuery):
     response_model=LeadershipOut,
     responses=reading(),
 )
-async def read_leadership(parts: Parts, scope: Scope = 0) -> Response:
+async def read_leadership(parts: Parts, query: Annotated[LeadershipQuery, Query()]) -> Response:
     """The term at the fence, as the database knows it."""
-    found = await parts.records.leadership(scope)
+    found = await parts.records.leadership(query.scope)
     return ok(
         LeadershipOut(
             scope=found.scope,
