@@ -1,5 +1,6 @@
 """Tell the REST API's readers which replicas there are. For display only: nothing is decided by it."""
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -45,13 +46,7 @@ async def warm_pool(engine: AsyncEngine, sessions: int) -> None:
         StoreUnavailable: the database gave no answer.
     """
     with translated():
-        opened = []
-        try:
+        async with AsyncExitStack() as opened:  # all at once, or the pool would hand out the same one again
             for _ in range(sessions):
-                connection = engine.connect()
-                opened.append(connection)
-                await connection.start()
+                connection = await opened.enter_async_context(engine.connect())
                 await connection.execute(text("SELECT 1"))
-        finally:
-            for connection in opened:
-                await connection.close()
