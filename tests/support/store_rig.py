@@ -107,7 +107,11 @@ class StoreRig:
         await self.owner.execute("SELECT set_test_clock($1, 1)", interval)
 
     async def superseded(self) -> Term:
-        """Another replica takes office; this rig's term is stale from now on. Returns the new term."""
+        """Another replica takes office; this rig's term is stale from now on. Returns the new term.
+
+        It ends our sessions too; the pool forgets them, as it does after the first failure.
+        """
+        await self.pool.dispose()
         pool = self.database.replica_engine("successor#1", pool_size=1)
         try:
             return await PostgresOffice(pool, uuid4).take_office(0, "successor#1", 2)
