@@ -43,6 +43,9 @@ contracts: $(STAMP)
 format: $(STAMP) ## Format the code and apply the linter's safe fixes
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format .
 
+loadtest: $(STAMP) ## Run Locust against the REST API of a cluster of its own, then the judge
+	@$(BIN)/python loadtest/run.py $(ARGS)
+
 requirements: ## Compile the hashed requirements files from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements-dev.txt
