@@ -25,6 +25,7 @@ from rich.table import Table
 from cluster.cluster import Cluster
 from cluster.spec import ClusterSpec
 
+_CLONE = Path(__file__).resolve().parents[1]
 _SUBSCRIPTIONS_PER_CUSTOMER = 10
 _ROUND_TIMEOUT_S = 300.0
 _PLAN = (
@@ -149,7 +150,7 @@ async def _bare_round(
         *("--concurrency", str(concurrency), "--round", name),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=_CLONE,
         env=os.environ | {"STRIPE_API_KEY": cluster.sandbox.api_key},
     )
     output, _ = await asyncio.wait_for(process.communicate(json.dumps(customers).encode()), _ROUND_TIMEOUT_S)

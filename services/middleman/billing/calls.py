@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from middleman.billing.observer import BillingObserver
@@ -11,9 +12,12 @@ from middleman.domain.ids import PaymentIntentId
 from middleman.domain.intents import IntentSnapshot
 from middleman.ports.clock import Clock
 from middleman.ports.processor import (
+    RATE_LIMITED,
     ConfirmIntent,
     Created,
     CreateIntent,
+    IntentPage,
+    ListIntents,
     Missing,
     NotSent,
     PaymentProcessor,
@@ -23,7 +27,8 @@ from middleman.ports.trust import Trust
 
 AnswerT = TypeVar("AnswerT", bound=object)
 
-_RATE_LIMITED = "rate_limited"  # the reason that `NotSent` and `Unknown` carry after a 429
+# The pages of a customer's intents that are searched, newest first: the one wanted was created lately.
+_LISTED_PAGES = 5
 
 
 class Draining(Exception):
@@ -118,6 +123,25 @@ class ProcessorCalls:
         guard = self._trust.require
         return await self._call("read", lambda: self._processor.read_intent(intent_id, guard=guard))
 
+    async def find_created(self, request: CreateIntent, name: str) -> PaymentIntentId | None:
+        """The customer's newest intent whose metadata `name` is that of `request`; None: not found or no answer.
+
+        Lists are consistent, unlike search (https://docs.stripe.com/search#data-freshness).
+        """
+        after: PaymentIntentId | None = None
+        for _ in range(_LISTED_PAGES):
+            wanted = ListIntents(customer_id=request.customer_id, after=after)
+            page = await self._call("list", partial(self._processor.list_intents, wanted))
+            if not isinstance(page, IntentPage):
+                return None
+            for intent in page.intents:
+                if intent.metadata.get(name) == request.metadata[name]:
+                    return intent.intent_id
+            if not page.has_more or not page.intents:
+                return None
+            after = page.intents[-1].intent_id
+        return None
+
     async def _call(self, step: str, call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
         await self._turn(step)
         async with self._slots:
@@ -128,7 +152,7 @@ class ProcessorCalls:
             answer = await call()
             took_s = self._clock.boottime_s() - started_s
         self._observer.called(step, type(answer).__name__, took_s)
-        if isinstance(answer, NotSent | Unknown) and answer.reason == _RATE_LIMITED:
+        if isinstance(answer, NotSent | Unknown) and answer.reason == RATE_LIMITED:
             self._limiter.throttled(step, answer.retry_after_s if isinstance(answer, NotSent) else None)
         else:
             self._limiter.passed(step)

@@ -29,9 +29,10 @@ from middleman.domain.ids import AttemptId, PaymentIntentId
 from middleman.domain.intents import IntentSnapshot, NotExecuted, resolve
 from middleman.ports.failpoints import Failpoints
 from middleman.ports.processor import (
+    REMEMBERED_FAILURE,
     ConfirmIntent,
-    CreateIntent,
     Created,
+    CreateIntent,
     Missing,
     NotSent,
     Refused,
@@ -116,6 +117,11 @@ class Collector:
                 case Unknown() as unknown:
                     log.info("intent.create_unknown", invoice=attempt.invoice_id, reason=unknown.reason)
                     repeat = True
+                    if unknown.reason == REMEMBERED_FAILURE:
+                        # The key answers no better for a day, so look whether the intent was made all the same.
+                        made = await self.calls.find_created(request, "invoice_id")
+                        if made is not None:
+                            return Created(made)
                     await pauses.wait()
                 case NotSent() as unsent:
                     await pauses.wait(unsent.retry_after_s)

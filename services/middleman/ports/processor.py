@@ -37,6 +37,9 @@ Guard = Callable[[], None]
 RATE_LIMITED = "rate_limited"
 """The `reason` of a `NotSent` or an `Unknown` that was a 429: slow down."""
 
+REMEMBERED_FAILURE = "server_error_replayed"
+"""The `reason` of an `Unknown` that the key will go on giving: the processor stored a 500 as its answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreateIntent:

@@ -30,7 +30,7 @@ from middleman.adapters.stripe.connection import never_sent
 from middleman.domain.attempts import Declined, RequiresAction, Unknown
 from middleman.domain.ids import ChargeId
 from middleman.domain.intents import AUTHENTICATION_REQUIRED
-from middleman.ports.processor import RATE_LIMITED, NotSent, Refused
+from middleman.ports.processor import RATE_LIMITED, REMEMBERED_FAILURE, NotSent, Refused
 
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
 _REPLAYED = "idempotent-replayed"
@@ -60,7 +60,7 @@ def from_error(error: stripe.StripeError, *, repeat: bool) -> Refused | Unknown 
         return Unknown("key_in_use", code)
     if status >= 500 or status in (408, 424):
         replayed = header(error, _REPLAYED) == "true"
-        return Unknown("server_error_replayed" if replayed else "server_error", f"http {status}")
+        return Unknown(REMEMBERED_FAILURE if replayed else "server_error", f"http {status}")
     if body.get("type") == "idempotency_error":
         return Unknown("idempotency_error", message)
     if code == UNEXPECTED_STATE:
