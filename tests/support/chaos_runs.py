@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import httpx
 
-from chaos.demo.crowd import bring_in, offer_plans
+from chaos.demo.crowd import Doors, bring_in, offer_plans
 from chaos.demo.figures import Figures
 from chaos.demo.population import subscribers
 from chaos.demo.rest import come_to_rest
@@ -69,7 +69,7 @@ async def subscribe_all(cluster: Cluster, number: int, *, seed: int = 1) -> Figu
     async with RestClient(cluster.apis[0].url, cluster.keys.api_key, connections=9) as client:
         plan_ids = await offer_plans(client)
         crowd = subscribers(number, seed)
-        await bring_in(client, plan_ids, crowd, figures, workers=8, closing=asyncio.Event())
+        await bring_in(client, plan_ids, crowd, figures, workers=8, doors=Doors())
     return figures
 
 

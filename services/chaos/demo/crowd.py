@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chaos.demo.figures import Figures
 from chaos.demo.population import CancelAt, SubscriberDraft, plans
@@ -22,6 +22,14 @@ class Regret:
     when: CancelAt
 
 
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """`closing` is set by who wants no more subscribers, `everybody_in` when the last has subscribed."""
+
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    everybody_in: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 async def offer_plans(client: RestClient) -> list[str]:
     """Create every plan; their ids in the order of `population.plans()`."""
     return list(await asyncio.gather(*(client.create_plan(plan) for plan in plans())))
@@ -34,21 +42,22 @@ async def bring_in(
     figures: Figures,
     *,
     workers: int,
-    closing: asyncio.Event,
+    doors: Doors,
 ) -> None:
     """Subscribe all of them; some cancel a little later. Raises `RestError`.
 
-    Returns when the last has, or, once `closing` is set, when the requests under way are answered: no
+    Returns when the last has, or, once the doors are closing, when the requests under way are answered: no
     request may take effect after the caller believes that everybody is in.
     """
     regrets: asyncio.Queue[Regret | None] = asyncio.Queue()
-    canceling = asyncio.create_task(_cancel(client, regrets, figures, closing))
+    canceling = asyncio.create_task(_cancel(client, regrets, figures, doors.closing))
     subscribing = [
-        asyncio.create_task(_subscribe(client, plan_ids, drafts, figures, regrets, closing))
+        asyncio.create_task(_subscribe(client, plan_ids, drafts, figures, regrets, doors.closing))
         for _ in range(workers)
     ]
     try:
         await asyncio.gather(*subscribing)
+        doors.everybody_in.set()
         regrets.put_nowait(None)
         await canceling
     finally:

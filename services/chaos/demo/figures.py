@@ -58,6 +58,7 @@ class Figures:
     outcomes: dict[str, int] = field(default_factory=dict)
     due: int = 0
     charges_per_s: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    peak_charges_per_s: float = 0.0
     replicas: list[ReplicaFigure] = field(default_factory=list)
     takeovers: list[Takeover] = field(default_factory=list)
     ticker: deque[Tick] = field(default_factory=lambda: deque(maxlen=TICKER))
@@ -83,8 +84,3 @@ class Figures:
         if self.subscribed < self.subscribers_wanted:
             return "subscribing customers, charging what falls due"
         return "charging what falls due"
-
-    @property
-    def peak_charges_per_s(self) -> float:
-        """The best moment that is still in the history."""
-        return max(self.charges_per_s, default=0.0)

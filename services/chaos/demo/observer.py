@@ -135,7 +135,9 @@ class Observer:
             self._charged.popleft()
         (since, before), (until, after) = self._charged[0], self._charged[-1]
         if until > since:
-            self._figures.charges_per_s.append(max(0.0, (after - before) / (until - since)))
+            per_s = max(0.0, (after - before) / (until - since))
+            self._figures.charges_per_s.append(per_s)
+            self._figures.peak_charges_per_s = max(per_s, self._figures.peak_charges_per_s)
 
     async def _outcomes(self, after: int, to: int) -> Counter[str]:
         rows = await self._connection.fetch(_OUTCOMES, after, to)

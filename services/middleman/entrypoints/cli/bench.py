@@ -20,7 +20,9 @@ def bench() -> None:
 
 @app.command()
 def billing(
-    subscriptions: Annotated[int, typer.Option(min=100, max=1_000_000, help="Charges on either side")] = 20_000,
+    subscriptions: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="Charges on either side")
+    ] = 20_000,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Turns that the sides take")] = 5,
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Calls at once, on either side")] = 64,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file")] = None,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def demo(
     duration_s: Annotated[
-        float | None, typer.Option(help="Stop after so many seconds; otherwise Ctrl-C stops.")
+        float | None,
+        typer.Option(help="Stop after so many seconds, once all have subscribed; otherwise Ctrl-C."),
     ] = None,
     subscribers: Annotated[int, typer.Option(help="How many customers subscribe.")] = 2000,
     kill_leader_every_s: Annotated[float, typer.Option(help="SIGKILL the leader so often; 0: never.")] = 10.0,

@@ -1,0 +1,54 @@
+"""`middleman demo` as a person runs it: started, watched, ended with Ctrl-C."""
+
+import asyncio
+import json
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+
+DEMO = (sys.executable, "-m", "middleman.entrypoints.cli", "demo")
+BOUND_S = 90
+
+
+async def test_ctrl_c_ends_the_demo_with_a_verdict(server_root: Path, tmp_path: Path) -> None:
+    """Not before a leader was killed and its successor charges."""
+    verdict_file, picture = tmp_path / "verdict.json", tmp_path / "demo.svg"
+    process = await asyncio.create_subprocess_exec(
+        *DEMO,
+        *("--subscribers", "60", "--kill-leader-every-s", "3", "--seed", "5"),
+        *("--data-dir", str(server_root / "demo"), "--json", str(verdict_file), "--svg", str(picture)),
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        async with asyncio.timeout(BOUND_S):
+            lines = await _until(process, r"leads term [2-9].* [1-9] leaders killed")
+            process.send_signal(signal.SIGINT)
+            output, rest = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 0, (lines + rest.decode().splitlines())[-10:]
+    assert "the verdict holds" in output.decode()
+    told = json.loads(verdict_file.read_text())
+    assert told["holds"]
+    assert told["at_rest"]
+    assert told["run"]["leaders_killed"] >= 1
+    assert told["run"]["takeovers"][0]["took_office_s"] > 0
+    assert told["counts"]["periods_due"] == sum(told["counts"]["invoices"].values())
+    assert told["counts"]["charges_succeeded"] == told["counts"]["invoices"]["paid"] > 0
+    assert picture.read_text().startswith("<svg")
+    assert not (server_root / "demo" / "state.json").exists()
+
+
+async def _until(process: Process, pattern: str) -> list[str]:
+    """The lines of standard error up to the first that matches."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    while line := (await process.stderr.readline()).decode():
+        lines.append(line.rstrip())
+        if re.search(pattern, line):
+            return lines
+    raise AssertionError(f"it ended before: {lines[-10:]}")
