@@ -54,8 +54,8 @@ async def drive(
     """Run the scenario for `duration_s`; what it did, per endpoint."""
     command = [
         *(sys.executable, "-m", "locust", "--locustfile", str(scenario), "--headless"),
-        *("--host", cluster.apis[0].url, "--users", str(users), "--spawn-rate", str(users)),
-        *("--run-time", f"{duration_s}s", "--stop-timeout", "5", "--only-summary", "--loglevel", "WARNING"),
+        *("--host", cluster.apis[0].url, "--users", str(users), "--spawn-rate", str(max(1, users // 4))),
+        *("--run-time", f"{duration_s}s", "--stop-timeout", "5", "--only-summary", "--loglevel", "ERROR"),
         *("--exit-code-on-error", "0", "--json-file", str(figures_file.with_suffix(""))),
     ]
     process = await asyncio.create_subprocess_exec(
@@ -134,14 +134,13 @@ async def measure(options: argparse.Namespace, console: Console) -> int:
 
 
 def _table(done: list[Endpoint]) -> Table:
-    table = Table(title="The REST API under load")
-    table.add_column("request")
-    for column in ("requests", "failed", "per second", "p50 ms", "p95 ms", "p99 ms"):
+    table = Table(title="The REST API under load (latencies in ms)", box=None, padding=(0, 1))
+    table.add_column("", no_wrap=True)
+    for column in ("requests", "failed", "per s", "p50", "p95", "p99"):
         table.add_column(column, justify="right")
     for each in sorted(done, key=lambda one: one.name):
         latencies = (f"{value:,.0f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms))
         table.add_row(each.name, f"{each.requests:,}", f"{each.failures:,}", f"{each.per_s:,.1f}", *latencies)
-    table.add_section()
     total = (sum(each.requests for each in done), sum(each.failures for each in done))
     table.add_row(
         "all", f"{total[0]:,}", f"{total[1]:,}", f"{sum(each.per_s for each in done):,.1f}", "", "", ""
@@ -152,7 +151,7 @@ def _table(done: list[Endpoint]) -> Table:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options from the command line; misuse exits with status 2."""
     parser = argparse.ArgumentParser(prog="loadtest/run.py", description=__doc__)
-    parser.add_argument("--users", type=int, default=32, help="at once (default %(default)s)")
+    parser.add_argument("--users", type=int, default=64, help="at once (default %(default)s)")
     parser.add_argument("--duration-s", type=int, default=20, help="how long (default %(default)s)")
     parser.add_argument("--scenario", type=Path, default=HERE / "locustfile.py", help="what the users do")
     parser.add_argument("--replicas", type=int, default=3, help="(default %(default)s)")
