@@ -59,13 +59,21 @@ def build_api(settings: ApiSettings) -> ApiParts:
 
 
 def assemble_api(
-    pool: AsyncEngine, payment_processor: PaymentProcessor, pool_size: int, make_id: NewId = new_id
+    pool: AsyncEngine,
+    payment_processor: PaymentProcessor,
+    pool_size: int,
+    make_id: NewId = new_id,
+    *,
+    patience_s: float = 10.0,
 ) -> ApiParts:
-    """From a pool and a processor that exist already; `close` closes both."""
-    accounts = PostgresAccounts(pool)
+    """From a pool and a processor that exist already; `close` closes both.
+
+    `patience_s` is the longest that a transaction may take; a read gets half of it.
+    """
+    accounts = PostgresAccounts(pool, timeout_s=patience_s)
     # Reads are single statements: in autocommit they cost one round trip instead of three.
     reading = pool.execution_options(isolation_level="AUTOCOMMIT")
-    records = PostgresRecords(reading)
+    records = PostgresRecords(reading, read_timeout_s=patience_s / 2)
     once = Once(accounts, make_id)
 
     async def warm() -> None:

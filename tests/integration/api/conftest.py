@@ -73,10 +73,12 @@ class ApiWorld:
 
 
 @asynccontextmanager
-async def api_instance(database: Database, processor: FakeProcessor, api_key: str) -> AsyncIterator[Instance]:
+async def api_instance(
+    database: Database, processor: FakeProcessor, api_key: str, patience_s: float
+) -> AsyncIterator[Instance]:
     """One instance with a client that carries `api_key`."""
     pool = engine(database.dsn("middleman_api"), application_name="middleman-api-test", pool_size=POOL_SIZE)
-    parts = assemble_api(pool, processor, POOL_SIZE)
+    parts = assemble_api(pool, processor, POOL_SIZE, patience_s=patience_s)
     app = create_app(parts)
     headers = {"Authorization": f"Bearer {api_key}"}
     transport = httpx.ASGITransport(app)
@@ -88,7 +90,7 @@ async def api_instance(database: Database, processor: FakeProcessor, api_key: st
 
 
 @asynccontextmanager
-async def api_world(server: PostgresServer) -> AsyncIterator[ApiWorld]:
+async def api_world(server: PostgresServer, *, patience_s: float = 10.0) -> AsyncIterator[ApiWorld]:
     """A world of one's own."""
     async with fresh_database(server) as database:
         processor = FakeProcessor()
@@ -96,8 +98,8 @@ async def api_world(server: PostgresServer) -> AsyncIterator[ApiWorld]:
         api_key = await create_api_key(owner, f"world-{secrets.token_hex(4)}", ("read", "write"))
         await owner.dispose()
         async with (
-            api_instance(database, processor, api_key) as first,
-            api_instance(database, processor, api_key) as second,
+            api_instance(database, processor, api_key, patience_s) as first,
+            api_instance(database, processor, api_key, patience_s) as second,
         ):
             yield ApiWorld(database, processor, first, second)
 

@@ -8,9 +8,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from tests.integration.api.conftest import CUSTOMER, PLAN, ApiWorld
+from tests.integration.api.conftest import CUSTOMER, PLAN, ApiWorld, api_world
 from tests.support.fake_processor import FakeProcessor
 
+from cluster.postgres import PostgresServer
 from middleman.adapters.postgres.engine import engine
 from middleman.bootstrap.api import assemble_api
 from middleman.entrypoints.api.app import create_app
@@ -273,3 +274,23 @@ async def test_sessions_that_died_while_idle_cost_the_caller_nothing(world: ApiW
             assert (await world.client.get("/v1/plans")).status_code == 200
         else:
             assert (await world.client.post("/v1/plans", json=PLAN)).status_code == 201
+
+
+async def test_a_frozen_database_costs_a_503_and_never_a_hang(
+    migrated_server: PostgresServer,
+) -> None:
+    async with api_world(migrated_server, patience_s=1.0) as world:
+        await world.client.get("/v1/plans")  # sessions are open and the caller is known
+        migrated_server.pause()
+        try:
+            async with asyncio.timeout(20):
+                answers = await asyncio.gather(
+                    world.client.get("/v1/plans"),
+                    world.client.post("/v1/plans", json=PLAN),
+                    world.client.get("/readyz"),
+                )
+        finally:
+            migrated_server.resume()
+        for answer in answers:
+            problem(answer, 503, "database-unavailable")
+        assert (await world.client.get("/v1/plans")).status_code == 200

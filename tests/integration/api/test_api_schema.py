@@ -28,7 +28,7 @@ from middleman.adapters.postgres.engine import engine, owner_engine
 from middleman.bootstrap.api import assemble_api
 from middleman.entrypoints.api.app import create_app
 
-EXAMPLES_PER_OPERATION = 25
+EXAMPLES_PER_OPERATION = 15
 
 # Valid by their schema and refused all the same, for what no schema can say: the processor does not know the
 # payment method, the anchor is long past, the currency has no cents.

@@ -36,8 +36,6 @@ from middleman.ports.store import StoreUnavailable
 
 T = TypeVar("T")
 
-# The longest that one transaction may take, the wait for a session included; a hung database costs no more.
-TRANSACTION_TIMEOUT_S = 10.0
 _LAST_YEAR_OF_THE_TEST_CLOCK = 8000
 _TEST_CLOCK_REFUSED = "MM003"
 _INVALID_PARAMETER_VALUE = "22023"  # here: a time zone that the database does not know
@@ -45,14 +43,15 @@ _INVALID_PARAMETER_VALUE = "22023"  # here: a time zone that the database does n
 
 @dataclass(frozen=True, slots=True)
 class PostgresAccounts:
-    """See `middleman.ports.accounts.Accounts`."""
+    """See `middleman.ports.accounts.Accounts`. A transaction has `timeout_s`, the wait for a session included."""
 
     engine: AsyncEngine
+    timeout_s: float = 10.0
 
     async def transact(self, work: Callable[[AccountsTransaction], Awaitable[T]]) -> T:
         """See the port. The role's sessions have synchronous_commit on: a returned commit is on disk."""
         with translated():
-            async with asyncio.timeout(TRANSACTION_TIMEOUT_S):
+            async with asyncio.timeout(self.timeout_s):
                 try:
                     return await self._once(work)
                 except _DeadBeforeCommit:

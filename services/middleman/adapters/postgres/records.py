@@ -42,7 +42,6 @@ from middleman.ports.store import StoreUnavailable
 SCHEMA_REVISION = "0001"
 """The newest migration this code knows, and the oldest it can work with. Equal to Alembic's head, by test."""
 
-_READ_TIMEOUT_S = 8.0
 _READY_TIMEOUT_S = 2.0
 _STALE_AFTER_S = 10.0
 _REPLICAS_SHOWN = 100
@@ -59,6 +58,7 @@ class PostgresRecords:
     """See `middleman.ports.records.Records`."""
 
     engine: AsyncEngine
+    read_timeout_s: float = 5.0
 
     async def customer(self, record_id: str) -> Customer:
         return await self._one(Customer, select(*rows.CUSTOMER).where(customers.c.id == record_id), record_id)
@@ -227,7 +227,7 @@ class PostgresRecords:
 
     async def _rows(self, statement: Executable) -> Sequence[Row[Any]]:
         with translated():
-            async with asyncio.timeout(_READ_TIMEOUT_S):
+            async with asyncio.timeout(self.read_timeout_s):
                 try:
                     return await self._read(statement)
                 except DBAPIError as error:

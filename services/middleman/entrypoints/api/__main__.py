@@ -47,6 +47,7 @@ async def serve(settings: ApiSettings, listener: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=GRACE_S,
         lifespan="on",

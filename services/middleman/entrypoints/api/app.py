@@ -84,4 +84,6 @@ async def _refuse(request: Request, error: Exception) -> Response:
 def _methods_of(path: str) -> list[str]:
     """What may be asked of a path, over all its routes; Starlette names those of the first one only."""
     routes = [route for module in _ROUTERS for route in module.router.routes if isinstance(route, APIRoute)]
-    return sorted({method for route in routes if route.path_regex.match(path) for method in route.methods})
+    return sorted(
+        {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+    )

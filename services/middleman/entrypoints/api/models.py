@@ -97,6 +97,11 @@ class TestClockIn(Incoming):
     )
 
 
+class IntervalOut(Outgoing):
+    unit: Literal["day", "week", "month", "year"]
+    count: int
+
+
 class CustomerOut(Outgoing):
     id: str
     email: str
@@ -113,7 +118,7 @@ class PlanOut(Outgoing):
     name: str
     amount_minor: int
     currency: str
-    interval: Interval
+    interval: IntervalOut
     active: bool
     metadata: dict[str, str]
     created_at: datetime
@@ -128,7 +133,7 @@ class SubscriptionOut(Outgoing):
     status: Literal["active", "past_due", "canceled"]
     amount_minor: int
     currency: str
-    interval: Interval
+    interval: IntervalOut
     anchor_local: str = Field(description="Wall-clock time in `time_zone` at which period 0 begins.")
     time_zone: str
     next_period_no: int

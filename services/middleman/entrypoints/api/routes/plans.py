@@ -11,7 +11,7 @@ from middleman.domain.money import Money
 from middleman.entrypoints.api.answering import MaybeTicket, Parts, example_of, ok, rendering, reply
 from middleman.entrypoints.api.documentation import reading, writing
 from middleman.entrypoints.api.fields import PlanIdField
-from middleman.entrypoints.api.models import Interval, PageOut, PlanIn, PlanOut
+from middleman.entrypoints.api.models import IntervalOut, PageOut, PlanIn, PlanOut
 from middleman.entrypoints.api.pagination import PageQuery, id_after, next_by_id, page_document
 from middleman.ports.accounts import Plan
 
@@ -87,7 +87,7 @@ def plan_out(plan: Plan) -> PlanOut:
         name=plan.name,
         amount_minor=plan.amount_minor,
         currency=plan.currency,
-        interval=Interval(unit=plan.interval_unit, count=plan.interval_count),
+        interval=IntervalOut(unit=plan.interval_unit, count=plan.interval_count),
         active=plan.active,
         metadata=dict(plan.metadata),
         created_at=plan.created_at,

@@ -10,7 +10,7 @@ from middleman.domain.ids import CustomerId, PlanId, SubscriptionId
 from middleman.entrypoints.api.answering import MaybeTicket, Parts, example_of, ok, rendering, reply
 from middleman.entrypoints.api.documentation import reading, writing
 from middleman.entrypoints.api.fields import CustomerIdField, Instant, PlanIdField, SubscriptionIdField
-from middleman.entrypoints.api.models import CancelIn, Interval, PageOut, SubscriptionIn, SubscriptionOut
+from middleman.entrypoints.api.models import CancelIn, IntervalOut, PageOut, SubscriptionIn, SubscriptionOut
 from middleman.entrypoints.api.pagination import PageQuery, id_after, next_by_id, page_document
 from middleman.ports.accounts import Subscription
 from middleman.ports.records import SubscriptionFilter
@@ -123,7 +123,7 @@ def subscription_out(value: Subscription) -> SubscriptionOut:
         status=value.status,
         amount_minor=value.amount_minor,
         currency=value.currency,
-        interval=Interval(unit=value.interval_unit, count=value.interval_count),
+        interval=IntervalOut(unit=value.interval_unit, count=value.interval_count),
         anchor_local=value.anchor_local.isoformat(),
         time_zone=value.time_zone,
         next_period_no=value.next_period_no,

@@ -1,0 +1,135 @@
+"""Around the tickets: what happens when the database or the processor is away at a bad moment."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.support.fake_processor import FakeProcessor, Fault, Operation
+
+from middleman.billing.accounts import CustomerRequest, Customers, ProcessorUnavailable
+from middleman.billing.forgetting import BATCH, KEPT_S, forget_old_tickets
+from middleman.billing.once import Once
+from middleman.domain.ids import PaymentMethodId
+from middleman.ports.once import Answer, Ticket
+from middleman.ports.store import StoreUnavailable
+
+TICKET = Ticket("key_1", "k", b"digest")
+
+
+class FakeTransaction:
+    """Tickets in memory, with as many old ones as a test says."""
+
+    def __init__(self) -> None:
+        self.reserved: list[str] = []
+        self.released = 0
+        self.old = 0
+        self.asked: list[tuple[float, int]] = []
+
+    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> str | Answer:
+        self.reserved.append(resource_id)
+        return self.reserved[0]
+
+    async def release(self, ticket: Ticket) -> None:
+        self.released += 1
+
+    async def forget_tickets(self, older_than_s: float, limit: int) -> int:
+        self.asked.append((older_than_s, limit))
+        gone = min(self.old, limit)
+        self.old -= gone
+        return gone
+
+
+class FakeAccounts:
+    """Runs work at once; the next transactions fail where a test says so."""
+
+    def __init__(self) -> None:
+        self.transaction = FakeTransaction()
+        self.away: list[bool] = []
+
+    async def transact(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        if self.away and self.away.pop(0):
+            raise StoreUnavailable("no answer")
+        return await work(self.transaction)
+
+
+def counting_ids() -> Callable[[str], str]:
+    made = iter(range(1, 1000))
+    return lambda prefix: f"{prefix}{next(made)}"
+
+
+async def create(accounts: FakeAccounts, processor: FakeProcessor) -> Answer:
+    once = Once(accounts, counting_ids())
+    customers = Customers(once, None, processor)  # type: ignore[arg-type]  # creating reads no records
+    request = CustomerRequest("a@b", None, PaymentMethodId("pm_card_visa"), {})
+    return await customers.create(request, TICKET, lambda _: Answer(201, b"{}"))
+
+
+async def test_when_the_processor_is_away_the_ticket_is_released_for_a_repeat() -> None:
+    accounts, processor = FakeAccounts(), FakeProcessor()
+    processor.fail(Operation.ATTACH, Fault.NOT_SENT, retry_after_s=7)
+    with pytest.raises(ProcessorUnavailable) as away:
+        await create(accounts, processor)
+    assert away.value.retry_after_s == 7
+    assert accounts.transaction.released == 1
+
+
+async def test_a_ticket_that_cannot_be_released_hides_no_reason() -> None:
+    accounts, processor = FakeAccounts(), FakeProcessor()
+    accounts.away = [False, True]  # there for the reservation, away for the release
+    processor.fail(Operation.CUSTOMER, Fault.UNKNOWN_AFTER)
+    with pytest.raises(ProcessorUnavailable):
+        await create(accounts, processor)
+    assert accounts.transaction.released == 0
+
+
+async def test_nothing_is_sent_to_the_processor_before_the_ticket_is_reserved() -> None:
+    accounts, processor = FakeAccounts(), FakeProcessor()
+    accounts.away = [True]
+    with pytest.raises(StoreUnavailable):
+        await create(accounts, processor)
+    assert processor.calls == []
+
+
+class SteppingClock:
+    """Each sleep returns at once, until the last one that a test allows; that one never does."""
+
+    def __init__(self, sleeps: int) -> None:
+        self.left = sleeps
+        self.slept_s: list[float] = []
+        self.exhausted = asyncio.Event()
+
+    def boottime_s(self) -> float:
+        return sum(self.slept_s)
+
+    async def sleep(self, delay_s: float) -> None:
+        self.slept_s.append(delay_s)
+        self.left -= 1
+        if self.left < 0:
+            self.exhausted.set()
+            await asyncio.Event().wait()
+
+
+async def forget_until_exhausted(accounts: FakeAccounts, clock: SteppingClock) -> None:
+    forgetting = asyncio.create_task(forget_old_tickets(accounts, clock, lambda: 0.5))
+    await asyncio.wait_for(clock.exhausted.wait(), 5)
+    forgetting.cancel()
+    await asyncio.gather(forgetting, return_exceptions=True)
+
+
+async def test_old_tickets_go_in_batches_with_pauses_between() -> None:
+    accounts, clock = FakeAccounts(), SteppingClock(3)
+    accounts.transaction.old = 2 * BATCH + 1
+    await forget_until_exhausted(accounts, clock)
+    assert accounts.transaction.old == 0
+    assert accounts.transaction.asked == [(KEPT_S, BATCH)] * 3
+    assert clock.slept_s[1:3] == [0.1, 0.1]
+    assert clock.slept_s[0] == clock.slept_s[3] > 60
+
+
+async def test_forgetting_goes_on_after_the_database_was_away() -> None:
+    accounts, clock = FakeAccounts(), SteppingClock(2)
+    accounts.away = [True]
+    accounts.transaction.old = 1
+    await forget_until_exhausted(accounts, clock)
+    assert accounts.transaction.old == 0
