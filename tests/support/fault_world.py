@@ -98,6 +98,12 @@ class FaultWorld:
         await asyncio.gather(*(each.kill() for each in idle))
         await asyncio.gather(*(self._play(self.cluster.member(name), env) for name, env in wanted.items()))
 
+    async def team_beside(self, name: str, **envs: Env) -> None:
+        """These replicas run and are ready, beside one that nobody may wait for."""
+        others = {each.replace("_", "-"): dict(env) for each, env in envs.items()}
+        assert name not in others
+        await asyncio.gather(*(self._play(self.cluster.member(each), env) for each, env in others.items()))
+
     async def launch(self, name: str, env: Env) -> ManagedProcess:
         """Start one replica anew and do not wait: it may be meant to die before it is ready."""
         member = self.cluster.member(name)
@@ -145,6 +151,16 @@ class FaultWorld:
     async def until_paid(self, prefix: str, count: int) -> Progress:
         """Poll until that many invoices are paid."""
         return await self.until(prefix, lambda progress: progress.paid >= count)
+
+    async def until_some_unknown(self, prefix: str, at_least: int = 1) -> None:
+        """Wait until that many of the test's attempts have been noted as unknown."""
+        query = "SELECT count(*) AS n FROM payment_attempts WHERE unknown_at IS NOT NULL AND id LIKE 'at\\_' || $1 || 'x%'"
+
+        async def look() -> bool | None:
+            [row] = await self.fetch(query, prefix)
+            return row["n"] >= at_least or None
+
+        await until(look)
 
     async def assert_charged_once(self, prefix: str, count: int) -> None:
         """One paid invoice per due period here, one succeeded intent and no other there."""

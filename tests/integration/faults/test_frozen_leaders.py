@@ -1,0 +1,84 @@
+"""A leader that freezes (SIGSTOP) for longer than its lease, and wakes up believing that nothing has happened."""
+
+import asyncio
+import time
+
+from tests.support.fault_world import LEASE_TTL_S, SAFE, FaultWorld, Leader, elapsed_s
+
+DUE = 240
+LATENCY_MS = 150
+FROZEN_S = LEASE_TTL_S + 3
+
+
+async def stay_frozen(since_s: float) -> None:
+    """The scenario itself: the leader is away for its lease's time and three seconds more."""
+    await asyncio.sleep(max(0.0, FROZEN_S - elapsed_s(since_s)))
+
+
+async def assert_stood_down(world: FaultWorld, old: Leader) -> None:
+    """The old leader noticed, wrote nothing after the takeover, and follows."""
+    ended = await world.until_logged(old.name, "term.ended", token=old.term)
+    assert any(word in ended["reason"] for word in ("lease", "trust", "refused", "key")), ended
+    await world.cluster.member(old.name).wait_ready()
+    late = await world.fetch(
+        "SELECT e.kind, e.subject FROM events e, terms successor WHERE e.term = $1 AND successor.number = $1 + 1"
+        " AND e.at > successor.started_at AND e.kind <> 'term.ended'",
+        old.term,
+    )
+    assert late == [], "a term writes nothing once the next one has begun"
+
+
+async def test_a_leader_frozen_in_a_batch_is_replaced_and_charges_nothing_twice_when_it_wakes(
+    world: FaultWorld,
+) -> None:
+    await world.team(replica_1=SAFE, replica_2=SAFE)
+    old = await world.leader()
+    await world.slow_processor(LATENCY_MS)
+    prefix = await world.subscribe(DUE)
+    await world.until_paid(prefix, 8)
+    frozen, frozen_at_s = world.cluster.member(old.name), time.monotonic()
+    frozen.pause()
+    paid_by_the_old = (await world.progress(prefix)).paid
+    assert paid_by_the_old < DUE
+
+    new = await world.leader(after_term=old.term)
+    await world.until_paid(prefix, paid_by_the_old + 1)
+    assert frozen.is_paused, "the successor charges meanwhile"
+    await stay_frozen(frozen_at_s)
+    frozen.resume()
+
+    await assert_stood_down(world, old)
+    await world.assert_charged_once(prefix, DUE)
+    assert await world.leader() == new
+    assert world.log(new.name, "sessions.terminated")
+    await world.assert_verdict_holds()
+
+
+async def test_a_leader_frozen_inside_a_transaction_holds_nobody_up_and_cannot_commit_it(
+    world: FaultWorld,
+) -> None:
+    await world.team()
+    await world.slow_processor(LATENCY_MS)
+    prefix = await world.subscribe(DUE)
+    frozen = await world.launch("replica-1", {"MIDDLEMAN_FAILPOINTS": "in_transaction=stop@7"})
+    await world.until_frozen("replica-1")
+    frozen_at_s = time.monotonic()
+    asleep = await world.fetch(
+        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'replica-1#%' AND state = 'idle in transaction'"
+    )
+    assert len(asleep) == 1, "it holds the fence row"
+    [started] = world.log("replica-1", "term.started")
+    old = Leader("replica-1", started["token"])
+    paid_by_the_old = (await world.progress(prefix)).paid
+    assert paid_by_the_old < DUE
+
+    await world.team_beside("replica-1", replica_2=SAFE)
+    new = await world.leader(after_term=old.term)
+    await world.until_paid(prefix, paid_by_the_old + 1)
+    await stay_frozen(frozen_at_s)
+    frozen.resume()
+
+    await assert_stood_down(world, old)
+    await world.assert_charged_once(prefix, DUE)
+    assert await world.leader() == new
+    await world.assert_verdict_holds()
