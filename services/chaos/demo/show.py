@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from chaos.demo import plain
-from chaos.demo.figures import Figures
+from chaos.demo.figures import ACTING, Figures
 from chaos.demo.scenario import Scenario
 from chaos.demo.stage import Outcome, perform
 from chaos.demo.view import frame
@@ -21,7 +21,7 @@ from cluster.spec import ClusterSpec
 
 FRAME_INTERVAL_S = 0.25
 LINE_INTERVAL_S = 1.0
-PICTURE_WIDTH, PICTURE_HEIGHT = 100, 25
+PICTURE_WIDTH, PICTURE_HEIGHT = 96, 24
 
 
 async def show(
@@ -114,7 +114,7 @@ class _Snapshots:
 
     def take(self, figures: Figures) -> None:
         """Draw the figures, if they are worth it."""
-        if figures.leader is None or not figures.clock_rate:
+        if figures.leader is None or figures.phase != ACTING:
             return
         with open("/dev/null", "w") as nowhere:
             self._console = Console(

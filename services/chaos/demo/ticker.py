@@ -41,7 +41,7 @@ def _rare(row: Any) -> Tick:
         case "attempt.unknown":
             text, mood = f"{subject}: outcome unknown, will be read from the processor", "bad"
         case _:
-            text, mood = f"{row['kind']} {subject}", "plain"
+            text, mood = f"…{subject[-6:]}: {row['kind'].replace('.', ' ')}", "plain"
     return Tick(row["seq"], row["at"], text, mood)
 
 

@@ -79,7 +79,9 @@ async def read_ledger(base_url: str, admin_key: str, *, timeout_s: float = 30.0)
     Raises `LedgerUnreadableError` with what to do when it cannot be reached or refuses.
     """
     headers = {"Authorization": f"Bearer {admin_key}"}
-    async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=timeout_s) as client:
+    async with httpx.AsyncClient(
+        base_url=base_url, headers=headers, timeout=timeout_s, trust_env=False
+    ) as client:
         intents = {intent.id: intent async for intent in _intents(client)}
         keys = tuple([key async for key in _keys(client)])
     return Ledger(intents, keys)
