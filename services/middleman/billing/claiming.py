@@ -123,7 +123,7 @@ class Claimer:
         await self.failpoints.hit("after_claim")
         for attempt in claim.attempts:
             self.take_on(attempt, found=False)
-        self.observer.in_flight(len(self.in_flight))
+        self.observer.in_flight(len(self.in_flight), self.in_flight.unanswered)
 
     async def _pause(self, pause_s: float) -> None:
         """Wait, spread by chance, or until draining."""

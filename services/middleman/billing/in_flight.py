@@ -18,6 +18,11 @@ class InFlight:
         return len(self._ids)
 
     @property
+    def unanswered(self) -> int:
+        """How many have got no definite answer yet and wait to ask again."""
+        return len(self._deferred)
+
+    @property
     def room(self) -> int:
         """How many more attempts may be taken on."""
         return max(0, self._limit - len(self._ids))

@@ -15,7 +15,7 @@ class BillingObserver(Protocol):
         ...
 
     def called(self, step: str, result: str, took_s: float) -> None:
-        """One call to the processor: `step` is `create`, `confirm` or `read`."""
+        """One call to the processor: `step` is `create`, `confirm`, `read` or `list`."""
         ...
 
     def flushed(self, stage: str, items: int, took_s: float) -> None:
@@ -30,8 +30,8 @@ class BillingObserver(Protocol):
         """The outcome of one attempt is unknown."""
         ...
 
-    def in_flight(self, attempts: int) -> None:
-        """How many attempts are between claim and settle now."""
+    def in_flight(self, attempts: int, unanswered: int) -> None:
+        """How many attempts are between claim and settle now, and how many of them wait to ask again."""
         ...
 
     def store_unavailable(self) -> None:
@@ -60,7 +60,7 @@ class SilentBillingObserver:
     def became_unknown(self, reason: str) -> None:
         """Ignore."""
 
-    def in_flight(self, attempts: int) -> None:
+    def in_flight(self, attempts: int, unanswered: int) -> None:
         """Ignore."""
 
     def store_unavailable(self) -> None:

@@ -20,6 +20,7 @@ from middleman.billing.names import RequestNames
 from middleman.billing.observer import BillingObserver
 from middleman.billing.rate_limit import RateLimiter
 from middleman.domain.dunning import DunningPolicy
+from middleman.domain.ids import AttemptId
 from middleman.ports.clock import Clock
 from middleman.ports.failpoints import Failpoints
 from middleman.ports.processor import PaymentProcessor
@@ -117,7 +118,7 @@ class Pipeline:
             log.debug("attempt.left_open", attempt=attempt.attempt_id)
         finally:
             in_flight.discard(attempt.attempt_id)
-            self._observer.in_flight(len(in_flight))
+            self._observer.in_flight(len(in_flight), in_flight.unanswered)
 
     def _ledger(self, term: Term, trust: Trust) -> FencedLedger:
         return FencedLedger(
@@ -135,6 +136,10 @@ class Pipeline:
     def _collector(
         self, term: Term, trust: Trust, draining: asyncio.Event, ledger: FencedLedger, in_flight: InFlight
     ) -> Collector:
+        def defer(attempt_id: AttemptId) -> None:
+            in_flight.defer(attempt_id)
+            self._observer.in_flight(len(in_flight), in_flight.unanswered)
+
         calls = ProcessorCalls(
             self._processor,
             trust=trust,
@@ -145,7 +150,7 @@ class Pipeline:
             uniform=self._uniform,
             observer=self._observer,
         )
-        return self._collector_type(term, calls, ledger, self._names, self._failpoints, in_flight.defer)
+        return self._collector_type(term, calls, ledger, self._names, self._failpoints, defer)
 
 
 @asynccontextmanager

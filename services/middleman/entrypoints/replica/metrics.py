@@ -56,6 +56,7 @@ class ReplicaMetrics:
         self._outcomes = counter("attempts_settled_total", "Attempts settled", ("outcome",))
         self._unknown = counter("attempts_unknown_total", "Times that an outcome became unknown", ("reason",))
         self._in_flight = gauge("attempts_in_flight", "Attempts between claim and settle")
+        self._unanswered = gauge("attempts_unanswered", "Attempts in flight that got no definite answer yet")
         self._store_away = counter(
             "store_unavailable_total", "Transactions repeated because the database was away"
         )
@@ -88,7 +89,7 @@ class ReplicaMetrics:
         """Take the term away."""
         self.term = None
         self._term.set(0)
-        self._in_flight.set(0)
+        self.in_flight(0, 0)
         self._terms_ended.inc()
         self._term_s.set(lasted_s)
 
@@ -125,9 +126,10 @@ class ReplicaMetrics:
         """Count a doubt."""
         self._unknown.labels(reason).inc()
 
-    def in_flight(self, attempts: int) -> None:
-        """Show how much is being carried."""
+    def in_flight(self, attempts: int, unanswered: int) -> None:
+        """Show how much is being carried, and how much of it has no answer yet."""
         self._in_flight.set(attempts)
+        self._unanswered.set(unanswered)
 
     def store_unavailable(self) -> None:
         """Count a repeated transaction."""
