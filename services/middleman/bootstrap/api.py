@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from middleman.adapters.postgres.accounts import PostgresAccounts
 from middleman.adapters.postgres.api_keys import PostgresCallers
 from middleman.adapters.postgres.engine import BadDatabaseUrl, engine
+from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.records import PostgresRecords
 from middleman.adapters.system_clock import SystemClock
 from middleman.adapters.ulid import new_id
@@ -72,8 +73,8 @@ def assemble_api(
     """
     accounts = PostgresAccounts(pool, timeout_s=patience_s)
     # Reads are single statements: in autocommit they cost one round trip instead of three.
-    reading = pool.execution_options(isolation_level="AUTOCOMMIT")
-    records = PostgresRecords(reading, read_timeout_s=patience_s / 2)
+    reader = Reader(pool.execution_options(isolation_level="AUTOCOMMIT"), timeout_s=patience_s / 2)
+    records = PostgresRecords(reader)
     once = Once(accounts, make_id)
 
     async def warm() -> None:
@@ -88,7 +89,7 @@ def assemble_api(
     return ApiParts(
         accounts=accounts,
         records=records,
-        callers=PostgresCallers(reading),
+        callers=PostgresCallers(reader),
         once=once,
         customers=Customers(once, records, payment_processor),
         plans=Plans(once),

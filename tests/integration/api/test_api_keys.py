@@ -12,6 +12,7 @@ from middleman.adapters.postgres.api_keys import (
     revoke_api_key,
 )
 from middleman.adapters.postgres.engine import engine, owner_engine
+from middleman.adapters.postgres.reading import Reader
 
 
 async def test_a_key_is_found_by_its_hash_until_it_is_revoked(database: Database) -> None:
@@ -20,7 +21,7 @@ async def test_a_key_is_found_by_its_hash_until_it_is_revoked(database: Database
     try:
         secret = await create_api_key(owner, "shop", ["write", "read", "read"])
         digest = hashlib.sha256(secret.encode()).digest()
-        caller = await PostgresCallers(api).find(digest)
+        caller = await PostgresCallers(Reader(api)).find(digest)
         assert caller is not None
         assert caller.scopes == {"read", "write"}
         [listed] = await list_api_keys(owner)
@@ -28,7 +29,7 @@ async def test_a_key_is_found_by_its_hash_until_it_is_revoked(database: Database
         assert listed.revoked_at is None
         assert await revoke_api_key(owner, listed.id) is True
         assert await revoke_api_key(owner, listed.id) is False
-        assert await PostgresCallers(api).find(digest) is None
+        assert await PostgresCallers(Reader(api)).find(digest) is None
         [revoked] = await list_api_keys(owner)
         assert revoked.revoked_at is not None
     finally:

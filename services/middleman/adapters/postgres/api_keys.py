@@ -1,6 +1,5 @@
 """API keys on PostgreSQL: looked up by the API's role, made and revoked by the owner's."""
 
-import asyncio
 import hashlib
 import secrets
 from collections.abc import Sequence
@@ -8,15 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from middleman.adapters.postgres.errors import translated
+from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.schema import api_keys
 from middleman.adapters.ulid import new_id
 from middleman.ports.api_keys import Caller, Scope
 
-_LOOKUP_TIMEOUT_S = 5.0
 _KEYS_SHOWN = 1000
 
 
@@ -24,27 +21,15 @@ _KEYS_SHOWN = 1000
 class PostgresCallers:
     """See `middleman.ports.api_keys.Callers`."""
 
-    engine: AsyncEngine
+    reader: Reader
 
     async def find(self, key_sha256: bytes) -> Caller | None:
         """See the port."""
-        with translated():
-            async with asyncio.timeout(_LOOKUP_TIMEOUT_S):
-                try:
-                    return await self._find(key_sha256)
-                except DBAPIError as error:
-                    if not error.connection_invalidated:
-                        raise
-                    # A session from before a restart of the database: reading again is harmless.
-                    return await self._find(key_sha256)
-
-    async def _find(self, key_sha256: bytes) -> Caller | None:
         statement = select(api_keys.c.id, api_keys.c.scopes).where(
             api_keys.c.key_sha256 == key_sha256, api_keys.c.revoked_at.is_(None)
         )
-        async with self.engine.connect() as connection:
-            row = (await connection.execute(statement)).one_or_none()
-        return None if row is None else Caller(row.id, frozenset(row.scopes))
+        found = await self.reader.rows(statement)
+        return Caller(found[0].id, frozenset(found[0].scopes)) if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Column, Executable, Row, Select, Table, func, select, text, tuple_
+from sqlalchemy import Select, Table, func, select, text, tuple_
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from middleman.adapters.postgres import accounts_rows as rows
 from middleman.adapters.postgres.accounts_sql import READ_TEST_CLOCK
-from middleman.adapters.postgres.errors import translated
+from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.schema import (
     customers,
     events,
@@ -23,7 +22,7 @@ from middleman.adapters.postgres.schema import (
     subscriptions,
     terms,
 )
-from middleman.ports.accounts import ClockReading, Customer, NoSuchRecord, Plan, Subscription
+from middleman.ports.accounts import ClockReading, Customer, Plan, Subscription
 from middleman.ports.records import (
     AttemptFilter,
     CreatedPosition,
@@ -46,8 +45,6 @@ _READY_TIMEOUT_S = 2.0
 _STALE_AFTER_S = 10.0
 _REPLICAS_SHOWN = 100
 
-ValueT = TypeVar("ValueT")
-
 # A seq is handed out before its transaction commits, so a later seq can become visible first. Events of
 # transactions older than every one still running can no longer be overtaken.
 _SETTLED_EVENTS = text("age(events.xmin) > age(pg_snapshot_xmin(pg_current_snapshot())::xid)")
@@ -57,27 +54,28 @@ _SETTLED_EVENTS = text("age(events.xmin) > age(pg_snapshot_xmin(pg_current_snaps
 class PostgresRecords:
     """See `middleman.ports.records.Records`."""
 
-    engine: AsyncEngine
-    read_timeout_s: float = 5.0
+    reader: Reader
 
     async def customer(self, record_id: str) -> Customer:
-        return await self._one(Customer, select(*rows.CUSTOMER).where(customers.c.id == record_id), record_id)
+        return await self.reader.one(
+            Customer, select(*rows.CUSTOMER).where(customers.c.id == record_id), record_id
+        )
 
     async def customers(self, after: str | None, limit: int) -> Page[Customer]:
-        return await self._by_id(Customer, select(*rows.CUSTOMER), customers.c.id, after, limit)
+        return await self.reader.page_by_id(Customer, select(*rows.CUSTOMER), customers.c.id, after, limit)
 
     async def plan(self, record_id: str) -> Plan:
-        return await self._one(Plan, select(*rows.PLAN).where(plans.c.id == record_id), record_id)
+        return await self.reader.one(Plan, select(*rows.PLAN).where(plans.c.id == record_id), record_id)
 
     async def plans(self, after: str | None, limit: int, active: bool | None) -> Page[Plan]:
         statement = select(*rows.PLAN)
         if active is not None:
             statement = statement.where(plans.c.active.is_(active))
-        return await self._by_id(Plan, statement, plans.c.id, after, limit)
+        return await self.reader.page_by_id(Plan, statement, plans.c.id, after, limit)
 
     async def subscription(self, record_id: str) -> Subscription:
         statement = select(*rows.SUBSCRIPTION).where(subscriptions.c.id == record_id)
-        return await self._one(Subscription, statement, record_id)
+        return await self.reader.one(Subscription, statement, record_id)
 
     async def subscriptions(
         self, after: str | None, limit: int, where: SubscriptionFilter
@@ -96,17 +94,19 @@ class PostgresRecords:
                 subscriptions.c.next_due_at < where.due_before,
                 subscriptions.c.ends_at.is_(None) | (subscriptions.c.next_due_at < subscriptions.c.ends_at),
             )
-        return await self._by_id(Subscription, statement, subscriptions.c.id, after, limit)
+        return await self.reader.page_by_id(Subscription, statement, subscriptions.c.id, after, limit)
 
     async def invoice(self, record_id: str) -> tuple[Invoice, Sequence[PaymentAttempt]]:
-        found = await self._one(Invoice, select(*rows.INVOICE).where(invoices.c.id == record_id), record_id)
+        found = await self.reader.one(
+            Invoice, select(*rows.INVOICE).where(invoices.c.id == record_id), record_id
+        )
         attempts = (
             select(*rows.PAYMENT_ATTEMPT)
             .where(payment_attempts.c.invoice_id == record_id)
             .order_by(payment_attempts.c.attempt_no)
             .limit(1000)  # dunning ends long before
         )
-        return found, [rows.as_value(PaymentAttempt, row) for row in await self._rows(attempts)]
+        return found, [rows.as_value(PaymentAttempt, row) for row in await self.reader.rows(attempts)]
 
     async def invoices(
         self, after: CreatedPosition | None, limit: int, where: InvoiceFilter
@@ -117,11 +117,11 @@ class PostgresRecords:
         if where.customer_id is not None:
             statement = statement.where(invoices.c.customer_id == where.customer_id)
         statement = _created_window(statement, invoices, where, after)
-        return await self._page(Invoice, statement, limit)
+        return await self.reader.page(Invoice, statement, limit)
 
     async def payment_attempt(self, record_id: str) -> PaymentAttempt:
         statement = select(*rows.PAYMENT_ATTEMPT).where(payment_attempts.c.id == record_id)
-        return await self._one(PaymentAttempt, statement, record_id, "payment attempt")
+        return await self.reader.one(PaymentAttempt, statement, record_id)
 
     async def payment_attempts(
         self, after: CreatedPosition | None, limit: int, where: AttemptFilter
@@ -130,7 +130,7 @@ class PostgresRecords:
         if where.invoice_id is not None:
             statement = statement.where(payment_attempts.c.invoice_id == where.invoice_id)
         statement = _created_window(statement, payment_attempts, where, after)
-        return await self._page(PaymentAttempt, statement, limit)
+        return await self.reader.page(PaymentAttempt, statement, limit)
 
     async def leadership(self, scope: int) -> Leadership:
         at_fence = (
@@ -153,15 +153,15 @@ class PostgresRecords:
             .order_by(replicas.c.name)
             .limit(_REPLICAS_SHOWN)
         )
-        term = [rows.as_value(TermRecord, row) for row in await self._rows(at_fence)]
-        members = [rows.as_value(ReplicaRecord, row) for row in await self._rows(known)]
+        term = [rows.as_value(TermRecord, row) for row in await self.reader.rows(at_fence)]
+        members = [rows.as_value(ReplicaRecord, row) for row in await self.reader.rows(known)]
         return Leadership(scope, term[0] if term else None, members)
 
     async def terms(self, scope: int, after: int | None, limit: int) -> Page[TermRecord]:
         statement = select(*rows.TERM).where(terms.c.scope == scope).order_by(terms.c.number.desc())
         if after is not None:
             statement = statement.where(terms.c.number < after)
-        return await self._page(TermRecord, statement, limit)
+        return await self.reader.page(TermRecord, statement, limit)
 
     async def events(
         self, after_seq: int | None, limit: int, *, newest_first: bool, kind: str | None, subject: str | None
@@ -176,17 +176,17 @@ class PostgresRecords:
             statement = statement.where(events.c.kind == kind)
         if subject is not None:
             statement = statement.where(events.c.subject == subject)
-        return await self._page(EventRecord, statement, limit)
+        return await self.reader.page(EventRecord, statement, limit)
 
     async def test_clock(self) -> ClockReading:
-        row = (await self._rows(READ_TEST_CLOCK))[0]
+        row = (await self.reader.rows(READ_TEST_CLOCK))[0]
         return ClockReading(row.environment, row.business_now, row.rate)
 
     async def ready(self) -> str | None:
         """See the port."""
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
-                found = await self._rows(text("SELECT version_num FROM alembic_version"))
+                found = await self.reader.rows(text("SELECT version_num FROM alembic_version"))
         except (StoreUnavailable, TimeoutError):
             return "the database does not answer"
         except DBAPIError:
@@ -198,47 +198,7 @@ class PostgresRecords:
 
     def sessions_in_use(self) -> int:
         """See the port."""
-        return int(self.engine.pool.checkedout())  # type: ignore[attr-defined]  # QueuePool's, not Pool's
-
-    async def _by_id(
-        self,
-        kind: type[ValueT],
-        statement: Select[Any],
-        id_column: Column[str],
-        after: str | None,
-        limit: int,
-    ) -> Page[ValueT]:
-        """Newest first: ids sort by the time they were made."""
-        if after is not None:
-            statement = statement.where(id_column < after)
-        return await self._page(kind, statement.order_by(id_column.desc()), limit)
-
-    async def _page(self, kind: type[ValueT], statement: Select[Any], limit: int) -> Page[ValueT]:
-        found = await self._rows(statement.limit(limit + 1))
-        return Page([rows.as_value(kind, row) for row in found[:limit]], has_more=len(found) > limit)
-
-    async def _one(
-        self, kind: type[ValueT], statement: Select[Any], record_id: str, name: str | None = None
-    ) -> ValueT:
-        found = await self._rows(statement)
-        if not found:
-            raise NoSuchRecord(name or kind.__name__.lower(), record_id)
-        return rows.as_value(kind, found[0])
-
-    async def _rows(self, statement: Executable) -> Sequence[Row[Any]]:
-        with translated():
-            async with asyncio.timeout(self.read_timeout_s):
-                try:
-                    return await self._read(statement)
-                except DBAPIError as error:
-                    if not error.connection_invalidated:
-                        raise
-                    # A session from before a restart of the database: reading again is harmless.
-                    return await self._read(statement)
-
-    async def _read(self, statement: Executable) -> Sequence[Row[Any]]:
-        async with self.engine.connect() as connection:
-            return (await connection.execute(statement)).all()
+        return int(self.reader.engine.pool.checkedout())  # type: ignore[attr-defined]  # QueuePool's, not Pool's
 
 
 def _created_window(
