@@ -3,8 +3,6 @@
 import asyncio
 import sys
 
-import pytest
-
 from cluster.environment import clean_environment
 
 COMPLETE = {
@@ -15,23 +13,21 @@ COMPLETE = {
 }
 
 
-@pytest.mark.parametrize(
-    "environment", [{}, {"MIDDLEMAN_ENVIRONMENT": "production"}], ids=["unset", "production"]
+WRONG = (
+    {"MIDDLEMAN_FAILPOINTS": "after_claim=kill"},  # the environment is production unless it says otherwise
+    {"MIDDLEMAN_UNSAFE": "fence_off", "MIDDLEMAN_ENVIRONMENT": "production"},
 )
-async def test_production_starts_neither_with_failpoints_nor_with_a_wrong_build(
-    environment: dict[str, str],
-) -> None:
+
+
+async def test_production_starts_neither_with_failpoints_nor_with_a_wrong_build() -> None:
     starts = [
         asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "middleman.entrypoints.replica"),
-            env=clean_environment() | COMPLETE | environment | {name: value},
+            env=clean_environment() | COMPLETE | wrong,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        for name, value in (
-            ("MIDDLEMAN_FAILPOINTS", "after_claim=kill"),
-            ("MIDDLEMAN_UNSAFE", "fence_off"),
-        )
+        for wrong in WRONG
     ]
     for process in await asyncio.gather(*starts):
         async with asyncio.timeout(30):
