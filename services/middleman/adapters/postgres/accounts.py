@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import orjson
 from sqlalchemy import insert, select, text, update
@@ -161,9 +161,9 @@ class PostgresAccountsTransaction(PostgresTickets):
         if added is None:
             await self._explain_refusal(subscription)
         await self._tell("subscription.created", subscription.id, subscription.id)
-        return await self._subscription(subscription.id)
+        return as_value(Subscription, added)
 
-    async def _explain_refusal(self, subscription: NewSubscription) -> None:
+    async def _explain_refusal(self, subscription: NewSubscription) -> NoReturn:
         names = {"customer_id": subscription.customer_id, "plan_id": subscription.plan_id}
         why = (await self.connection.execute(sql.WHY_NO_SUBSCRIPTION, names)).one()
         if not why.customer_exists:

@@ -2,6 +2,9 @@
 
 from sqlalchemy import text
 
+from middleman.adapters.postgres.schema import subscriptions
+from middleman.ports.accounts import Subscription
+
 # A subscription copies price and interval from its plan, in one statement with the checks that allow it.
 # An anchor may lie in the past only while its first billing period still runs (nobody is billed for a
 # period that had ended before they subscribed), and at most ten years ahead.
@@ -25,8 +28,9 @@ ADD_SUBSCRIPTION = text("""
     SELECT :id, customer_id, plan_id, amount_minor, currency, interval_unit, interval_count,
            anchor_local, :time_zone, begins_at, CAST(:metadata AS jsonb)
     FROM bounded
-    RETURNING id
-""")
+    RETURNING id, customer_id, plan_id, status, amount_minor, currency, interval_unit, interval_count, anchor_local,
+              time_zone, next_period_no, next_due_at, ends_at, metadata, created_at, updated_at
+""").columns(*(subscriptions.c[name] for name in Subscription.__dataclass_fields__))
 
 # Why ADD_SUBSCRIPTION inserted nothing.
 WHY_NO_SUBSCRIPTION = text("""

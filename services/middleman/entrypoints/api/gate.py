@@ -36,7 +36,8 @@ class RequestScope:
     app: ASGIApp
     metrics: ApiMetrics
     new_id: NewId
-    in_flight: int = 0
+    max_in_flight: int = MAX_IN_FLIGHT
+    in_flight: int = field(default=0, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,8 +58,8 @@ class RequestScope:
 
         self._count(1)
         try:
-            if self.in_flight > MAX_IN_FLIGHT:
-                detail = f"More than {MAX_IN_FLIGHT} requests are at work here."
+            if self.in_flight > self.max_in_flight:
+                detail = f"More than {self.max_in_flight} requests are at work here."
                 raise Problem(503, "overloaded", detail, headers={"Retry-After": "1"})
             await self.app(scope, receive, tagged_send)
         except Exception as error:
@@ -156,6 +157,7 @@ class BodyLimit:
     """Reads the whole body, which is small and comes soon, and keeps it for the idempotency digest."""
 
     app: ASGIApp
+    timeout_s: float = BODY_TIMEOUT_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
@@ -166,10 +168,10 @@ class BodyLimit:
         if announced.isdigit() and int(announced[:19]) > MAX_BODY_BYTES:
             raise _too_large()
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
+            async with asyncio.timeout(self.timeout_s):
                 body = await _read(receive)
         except TimeoutError:
-            detail = f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s."
+            detail = f"The body did not arrive within {self.timeout_s:g} s."
             raise Problem(408, "request-timeout", detail, headers={"Connection": "close"}) from None
         if body is None:
             return  # the caller has gone: there is nobody to answer
