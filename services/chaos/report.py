@@ -47,12 +47,14 @@ def _title(verdict: Verdict) -> str:
 def _summary(verdict: Verdict) -> list[Text]:
     counts = verdict.counts
     invoices: Mapping[str, int] = counts["invoices"]
-    by_status = ", ".join(f"{number:,} {status}" for status, number in invoices.items()) or "no invoices"
+    # At rest an open invoice is one whose next attempt is not due yet.
+    words = {"open": "in dunning"} if verdict.at_rest else {}
+    by_status = ", ".join(f"{number:,} {words.get(status, status)}" for status, number in invoices.items())
     return [
         Text.assemble(
             "by the clock ",
             (f"{counts['periods_due']:,}", "bold"),
-            f" billing periods of {counts['subscriptions']:,} subscriptions fell due; in the books: {by_status}",
+            f" billing periods of {counts['subscriptions']:,} subscriptions fell due; in the books: {by_status or 'no invoices'}",
         ),
         Text.assemble(
             "in the ledger ",

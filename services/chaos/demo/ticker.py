@@ -47,7 +47,7 @@ def _rare(row: Any) -> Tick:
 
 def _money(row: Any) -> Tick:
     good = row["outcome"] == "succeeded"
-    what = "paid" if good else f"{row['outcome']} {row['decline_code'] or ''}".replace("_", " ").strip()
+    what = "paid" if good else str(row["decline_code"] or row["outcome"]).replace("_", " ")
     amount = f"{money(row['amount_minor'], row['currency'])} " if row["amount_minor"] is not None else ""
     subscription, _, period_no = (row["invoice_id"] or "").rpartition("_")
     return Tick(

@@ -38,9 +38,7 @@ def frame(figures: Figures) -> RenderableType:
         Layout(_panel("money", _money(figures)), ratio=1),
     )
     layout["past"].split_row(
-        Layout(
-            _panel("leaders killed, and who leads after how long", _takeovers(figures.takeovers)), ratio=1
-        ),
+        Layout(_panel("leaders killed, time to the next", _takeovers(figures.takeovers)), ratio=1),
         Layout(_panel("what happens", _ticker(figures)), ratio=1),
     )
     return layout
@@ -169,7 +167,7 @@ def _footer(figures: Figures) -> RenderableType:
     crowd.add_column(ratio=1)
     crowd.add_column(justify="right")
     crowd.add_row(
-        ProgressBar(total=figures.subscribers_wanted, completed=figures.subscribed),
+        ProgressBar(total=figures.subscribers_wanted, completed=figures.subscribed, complete_style="cyan"),
         Text(f"{figures.subscribed:,}/{figures.subscribers_wanted:,} subscribers", no_wrap=True),
     )
     doing = Text(figures.doing, style="bold", no_wrap=True, overflow="ellipsis")
