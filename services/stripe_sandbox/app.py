@@ -109,6 +109,9 @@ class Sandbox:
                 self._accept(call)
             except StripeError as error:
                 self._refuse(call, error)
+            except Exception:
+                log.exception("request.crashed", path=path, request_id=call.request_id)
+                self._refuse(call, errors.api_error(remembered=False))
         elif path.startswith("/admin/"):
             self._enqueue(call, lambda: self._admin.answer(request))
         elif path == "/livez":

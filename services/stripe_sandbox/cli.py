@@ -118,7 +118,7 @@ async def serve(options: Options) -> None:
         raise Misuse(
             f"cannot listen on {options.host}:{options.port}: {error.strerror or error}; choose another --port"
         ) from error
-    tasks = [asyncio.create_task(close_idle(connections))]
+    tasks: list[asyncio.Task[None]] = [asyncio.create_task(close_idle(connections))]
     if options.webhook is not None:
         tasks.append(asyncio.create_task(deliver_events(options.webhook, sandbox, storage)))
     port = server.sockets[0].getsockname()[1]
@@ -129,16 +129,20 @@ async def serve(options: Options) -> None:
         data_dir=str(options.data_dir),
         intents=len(sandbox.world.payment_intents.ordered),
     )
-    await stop.wait()
+    stopped = asyncio.create_task(stop.wait())
+    # A background task ends only by failing: then the whole process does, instead of running on without it.
+    ended, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     server.close()
-    for task in tasks:
+    for task in (stopped, *tasks):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(stopped, *tasks, return_exceptions=True)
     sandbox.flush()
     for connection in list(connections):
         connection.close()
     storage.close()
     log.info("sandbox.stopped")
+    for task in ended:
+        task.result()
 
 
 def _say_ready(port: int) -> None:

@@ -69,7 +69,7 @@ def _lists(value: FormValue) -> FormValue:
         return value
     inner = {name: _lists(item) for name, item in value.items()}
     if inner and all(name.isascii() and name.isdigit() for name in inner):
-        return [inner[name] for name in sorted(inner, key=int)]
+        return [inner[name] for name in sorted(inner, key=lambda name: (len(name), name))]
     return inner
 
 

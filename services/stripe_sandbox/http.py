@@ -21,6 +21,7 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 MAX_PIPELINED = 64
 IDLE_TIMEOUT_S = 300.0
+LINGER_S = 2.0
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _RESET = struct.pack("ii", 1, 0)
@@ -78,6 +79,8 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self._keep_alive = True
         self._closing = False
+        self._head_only = False
+        self._writing_paused = False
         self.last_active_s = 0.0
         self._start_message()
 
@@ -108,6 +111,8 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -117,6 +122,23 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         return False
+
+    def pause_writing(self) -> None:
+        # A client that does not read its replies may not ask for more.
+        self._writing_paused = True
+        self._read_or_not()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self._transport is None or self._closing:
+            return
+        if self._writing_paused or len(self._waiting) >= MAX_PIPELINED:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
 
     # Called by the parser.
 
@@ -160,8 +182,8 @@ class Connection(asyncio.Protocol):
         self._start_message()
         if self._busy:
             self._waiting.append((request, keep_alive))
-            if len(self._waiting) >= MAX_PIPELINED and self._transport is not None:
-                self._transport.pause_reading()
+            if len(self._waiting) >= MAX_PIPELINED:
+                self._read_or_not()
         else:
             self._begin(request, keep_alive)
 
@@ -170,6 +192,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, request: Request, keep_alive: bool) -> None:
         self._busy = True
         self._keep_alive = keep_alive
+        self._head_only = request.method == "HEAD"
         self.last_active_s = asyncio.get_running_loop().time()
         self._handler.handle(self, request)
 
@@ -182,12 +205,13 @@ class Connection(asyncio.Protocol):
         match ending:
             case Ending.REPLY:
                 keep_alive = self._keep_alive and not self._closing
-                transport.write(_encode(reply, keep_alive=keep_alive))
+                encoded = _encode(reply, keep_alive=keep_alive)
+                transport.write(encoded[: -len(reply.body)] if self._head_only and reply.body else encoded)
                 if not keep_alive:
                     self.close()
                 elif self._waiting:
                     request, following_keep_alive = self._waiting.popleft()
-                    transport.resume_reading()
+                    self._read_or_not()
                     self._begin(request, following_keep_alive)
             case Ending.TRUNCATE:
                 encoded = _encode(reply, keep_alive=True)
@@ -203,7 +227,12 @@ class Connection(asyncio.Protocol):
             return
         body = {"error": {"type": "invalid_request_error", "message": message}}
         self._transport.write(_encode(json_reply(status, body), keep_alive=False))
-        self.close()
+        # Closing at once, with input unread, would make the kernel reset the connection and take the answer with it:
+        # say that this was all, and let the client finish first, for a while.
+        self._closing = True
+        self._waiting.clear()
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER_S, self.close)
 
     def close(self) -> None:
         """Closes after what has been written has left."""

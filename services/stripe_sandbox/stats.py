@@ -35,6 +35,7 @@ class Stats:
             refunded[refund.currency] += refund.amount
         return {
             "requests": requests,
+            "dropped_before_execution": self.dropped,
             "requests_total": self._requests.total(),
             "succeeded": {
                 currency: {

@@ -57,7 +57,7 @@ async def deliver_events(endpoint: Endpoint, sandbox: Sandbox, storage: Storage)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         while True:
             sandbox.events_committed.clear()
-            due = storage.due_deliveries(time.time(), 0, BATCH)
+            due = storage.due_deliveries(time.time(), BATCH)
             if not due:
                 await _wait(sandbox, storage)
                 continue

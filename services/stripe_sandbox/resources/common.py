@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from stripe_sandbox.errors import no_such
 from stripe_sandbox.forms import FormValue
-from stripe_sandbox.model import Customer, PaymentIntent, PaymentMethod, Record
+from stripe_sandbox.model import Customer, PaymentIntent, Record, SetupIntent
 from stripe_sandbox.operation import Json
 from stripe_sandbox.params import EXPAND, Check, Params, Spec, integer, nested, text
 from stripe_sandbox.world import Collection, World
@@ -108,17 +108,13 @@ def _window(collection: Collection[R], items: Sequence[R], params: Params) -> tu
     return newest, oldest
 
 
-def shown_method(world: World, method_id: str | None) -> PaymentMethod | None:
-    """The payment method behind an id, if any."""
-    return None if method_id is None else world.payment_methods.by_id[method_id]
-
-
 def subject(world: World, object_id: str, params: dict[str, Any]) -> tuple[str | None, str | None]:
     """Whom a request is about, as (customer, payment method): what fault rules can be narrowed to."""
     customer, method = params.get("customer"), params.get("payment_method")
     if object_id:
-        item = world.payment_intents.by_id.get(object_id) or world.setup_intents.by_id.get(object_id)
-        if isinstance(item, PaymentIntent) or item is not None:
+        item: PaymentIntent | SetupIntent | None = world.payment_intents.by_id.get(object_id)
+        item = item or world.setup_intents.by_id.get(object_id)
+        if item is not None:
             customer, method = item.customer, method or item.payment_method
         elif object_id in world.customers.by_id:
             customer = object_id

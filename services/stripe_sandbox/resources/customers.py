@@ -30,7 +30,7 @@ def render(customer: Customer) -> Json:
     return {
         "id": customer.id,
         "object": "customer",
-        "address": customer.address,
+        "address": _full(customer.address),
         "balance": 0,
         "created": customer.created,
         "currency": None,
@@ -52,10 +52,16 @@ def render(customer: Customer) -> Json:
         "next_invoice_sequence": 1,
         "phone": customer.phone,
         "preferred_locales": [],
-        "shipping": customer.shipping,
+        "shipping": None
+        if customer.shipping is None
+        else {"phone": None, **customer.shipping, "address": _full(customer.shipping.get("address"))},
         "tax_exempt": "none",
         "test_clock": None,
     }
+
+
+def _full(address: Json | None) -> Json | None:
+    return None if address is None else {**payment_methods.NO_ADDRESS, **address}
 
 
 def _set_fields(customer: Customer, params: Params) -> None:

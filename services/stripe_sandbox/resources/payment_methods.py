@@ -22,7 +22,7 @@ from stripe_sandbox.params import (
 from stripe_sandbox.resources.common import ONLY_EXPAND, find, find_customer, list_spec, page
 from stripe_sandbox.world import World
 
-_NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
+NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 _BILLING_DETAILS = Spec(
     {
         "address": nested(ADDRESS, clearable=True),
@@ -50,7 +50,7 @@ def billing_details(method: PaymentMethod) -> Json:
     """Who is billed, as Stripe shows it; everything may be null."""
     given = method.billing_details or {}
     return {
-        "address": {**_NO_ADDRESS, **(given.get("address") or {})},
+        "address": {**NO_ADDRESS, **(given.get("address") or {})},
         "email": given.get("email"),
         "name": given.get("name"),
         "phone": given.get("phone"),

@@ -1,0 +1,128 @@
+"""The judge's view: the raw ledger, per key and per group of metadata."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+from tests.support.sandbox_process import SandboxProcess
+
+PAY = {
+    "amount": "500",
+    "currency": "eur",
+    "payment_method_types[]": "card",
+    "confirm": "true",
+    "payment_method": "pm_card_visa",
+}
+
+
+@pytest.fixture
+def ledger(new_sandbox: Callable[..., SandboxProcess]) -> SandboxProcess:
+    """Three periods: the first paid twice, the second declined, the third never confirmed."""
+    sandbox = new_sandbox()
+    confirmed = {**PAY, "metadata[subscription_id]": "sub_1"}
+    declined = {"payment_method": "pm_card_visa_chargeDeclined"}
+    waiting = {name: confirmed[name] for name in confirmed if name not in ("confirm", "payment_method")}
+    requests = [
+        {**confirmed, "metadata[period_no]": "0"},
+        {**confirmed, "metadata[period_no]": "0"},
+        {**confirmed, "metadata[period_no]": "1", **declined},
+        {**waiting, "metadata[period_no]": "2"},
+        PAY,
+    ]
+    with sandbox.http() as http:
+        for number, params in enumerate(requests):
+            status = http.post(
+                "/v1/payment_intents", data=params, headers={"Idempotency-Key": f"k{number}"}
+            ).status_code
+            assert status == (402 if number == 2 else 200)
+    return sandbox
+
+
+def test_intents_come_oldest_first_with_all_their_charges_and_in_pages(ledger: SandboxProcess) -> None:
+    everything = ledger.admin("GET", "ledger/intents")
+    assert everything["has_more"] is False
+    statuses = [one["status"] for one in everything["data"]]
+    assert statuses == [
+        "succeeded",
+        "succeeded",
+        "requires_payment_method",
+        "requires_payment_method",
+        "succeeded",
+    ]
+    assert [[charge["status"] for charge in one["charges"]] for one in everything["data"]] == [
+        ["succeeded"],
+        ["succeeded"],
+        ["failed"],
+        [],
+        ["succeeded"],
+    ]
+    assert everything["data"][2]["charges"][0]["failure_code"] == "card_declined"
+    first = ledger.admin("GET", "ledger/intents?limit=2")
+    rest = ledger.admin("GET", f"ledger/intents?limit=10&after={first['data'][-1]['id']}")
+    assert (first["has_more"], first["data"] + rest["data"]) == (True, everything["data"])
+
+
+def test_two_keys_with_the_same_body_show_the_same_fingerprint(ledger: SandboxProcess) -> None:
+    keys = ledger.admin("GET", "ledger/keys")["data"]
+    assert [one["key"] for one in keys] == ["k0", "k1", "k2", "k3", "k4"]
+    assert keys[0]["body_sha256"] == keys[1]["body_sha256"] != keys[2]["body_sha256"]
+    assert [one["status"] for one in keys] == [200, 200, 402, 200, 200]
+    first = ledger.admin("GET", "ledger/keys?limit=3")
+    rest = ledger.admin("GET", "ledger/keys?after=k2")
+    assert first["data"] + rest["data"] == keys
+
+
+def test_periods_are_grouped_by_the_metadata_that_the_caller_names(ledger: SandboxProcess) -> None:
+    rows = ledger.admin("GET", "ledger/periods?by=subscription_id,period_no")["data"]
+    assert [
+        (row["period_no"], row["intents"], row["succeeded"], row["amount_succeeded"]) for row in rows
+    ] == [
+        ("0", 2, 2, 1000),
+        ("1", 1, 0, 0),
+        ("2", 1, 0, 0),
+    ]
+    double = ledger.admin("GET", "ledger/periods?by=subscription_id,period_no&min_succeeded=2")["data"]
+    assert double == rows[:1]
+    first = ledger.admin("GET", "ledger/periods?by=subscription_id,period_no&limit=2")
+    rest = ledger.admin("GET", f"ledger/periods?by=subscription_id,period_no&after={first['next_after']}")
+    assert first["data"] + rest["data"] == rows
+
+
+def test_statistics_count_requests_and_add_up_the_money(ledger: SandboxProcess) -> None:
+    stats = ledger.admin("GET", "stats")
+    assert stats["requests"] == {"payment_intents.create": {"200": 4, "402": 1}}
+    assert stats["succeeded"] == {"eur": {"count": 3, "amount": 1500, "amount_refunded": 0}}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "hint"),
+    [
+        ("ledger/intents?after=pi_none", 404, "names nothing"),
+        ("ledger/intents?limit=10001", 400, "limit must be"),
+        ("ledger/intents?colour=red", 400, "Unknown query parameter"),
+        ("ledger/periods", 400, "by="),
+        ("nothing", 404, "there are:"),
+    ],
+)
+def test_bad_admin_requests_say_what_to_change(
+    sandbox: SandboxProcess, path: str, status: int, hint: str
+) -> None:
+    answer = httpx.get(f"{sandbox.url}/admin/{path}", headers={"Authorization": "Bearer admin_for_tests"})
+    assert answer.status_code == status
+    assert hint in answer.json()["error"]
+
+
+def test_the_admin_endpoints_want_the_admin_key_and_no_other(sandbox: SandboxProcess) -> None:
+    with sandbox.http() as http:
+        assert http.get("/admin/stats").status_code == 401
+    assert httpx.get(f"{sandbox.url}/admin/stats").status_code == 401
+    assert httpx.get(f"{sandbox.url}/livez").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("document", [{"offset_s": "1"}, {"offset_s": True}, {"offset_s": 1e300}, {}, []])
+def test_a_senseless_clock_is_refused(sandbox: SandboxProcess, document: object) -> None:
+    answer = httpx.post(
+        f"{sandbox.url}/admin/clock", json=document, headers={"Authorization": "Bearer admin_for_tests"}
+    )
+    assert answer.status_code == 400
+    assert sandbox.admin("GET", "clock")["offset_s"] == 0

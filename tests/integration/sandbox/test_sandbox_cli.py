@@ -1,0 +1,64 @@
+"""Starting it wrong: one line that says what to change, and exit status 2."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.sandbox_process import API_KEY, SandboxProcess
+
+GOOD = ["--api-key", API_KEY, "--admin-key", "a"]
+
+
+def start(*options: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "stripe_sandbox", *options],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (GOOD, "--data-dir"),
+        ([*GOOD, "--data-dir", "/proc/none"], "choose a writable --data-dir"),
+        (["--data-dir", "x", "--api-key", "sk_live_0123456789", "--admin-key", "a"], "no live key"),
+        ([*GOOD, "--data-dir", "x", "--port", "70000"], "is no port"),
+        ([*GOOD, "--data-dir", "x", "--port", "eighty"], "invalid int value"),
+        ([*GOOD, "--data-dir", "x", "--webhook-url", "http://localhost/"], "needs --webhook-secret"),
+        (
+            [*GOOD, "--data-dir", "x", "--webhook-url", "ftp://x", "--webhook-secret", "whsec_x"],
+            "no http(s) URL",
+        ),
+        ([*GOOD, "--data-dir", "x", "--rate-limit-per-s", "0"], "above 0"),
+    ],
+)
+def test_misuse_is_one_line_and_exit_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, said = start(*options)
+    assert status == 2
+    assert hint in said
+    assert said.count("\n") == 1
+    assert "sk_live_0123456789" not in said
+
+
+def test_a_busy_port_and_a_broken_ledger_are_misuse_too(
+    tmp_path: Path, new_sandbox: Callable[..., SandboxProcess]
+) -> None:
+    busy = new_sandbox().port
+    status, said = start(*GOOD, "--data-dir", str(tmp_path / "other"), "--port", str(busy))
+    assert (status, said.count("\n")) == (2, 1)
+    assert "choose another --port" in said
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "ledger.sqlite3").write_bytes(b"no database at all" * 100)
+    status, said = start(*GOOD, "--data-dir", str(broken))
+    assert (status, said.count("\n")) == (2, 1)
+    assert "file is not a database" in said
