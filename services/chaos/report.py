@@ -54,7 +54,8 @@ def _summary(verdict: Verdict) -> list[Text]:
         Text.assemble(
             "by the clock ",
             (f"{counts['periods_due']:,}", "bold"),
-            f" billing periods of {counts['subscriptions']:,} subscriptions fell due; in the books: {by_status or 'no invoices'}",
+            f" billing periods of {counts['subscriptions']:,} subscriptions fell due; in the books: ",
+            by_status or "no invoices",
         ),
         Text.assemble(
             "in the ledger ",

@@ -20,9 +20,11 @@ from tests.support.chaos_runs import (
 from chaos.demo.scenario import Scenario
 from chaos.demo.stage import Outcome, perform
 from chaos.judge.judging import CannotJudgeError, Sources, judge
+from chaos.judge.verdict import Verdict
 from cluster.cluster import Cluster
 
 Performed = tuple[Cluster, Outcome]
+JUDGED_EVERY_S = 1.0
 SCENARIO = Scenario(
     subscribers=120, duration_s=9, kill_leader_every_s=4, restart_after_s=0.5, seed=7, rest_timeout_s=60
 )
@@ -32,7 +34,31 @@ SCENARIO = Scenario(
 async def performed(server_root: Path) -> AsyncIterator[Performed]:
     """The scenario is over, everything is at rest, the cluster still runs."""
     async with running_cluster(server_root) as cluster:
-        yield cluster, await perform(cluster, SCENARIO)
+        judging = asyncio.create_task(_judge_all_along(cluster))
+        try:
+            outcome = await perform(cluster, SCENARIO)
+        finally:
+            judging.cancel()
+            await asyncio.gather(judging, return_exceptions=True)
+        yield cluster, outcome
+
+
+_meanwhile: list[Verdict] = []
+
+
+async def _judge_all_along(cluster: Cluster) -> None:
+    _meanwhile.clear()
+    while True:
+        _meanwhile.append(await judge_now(cluster))
+        await asyncio.sleep(JUDGED_EVERY_S)  # how often to look, not what to wait for
+
+
+async def test_a_running_system_is_never_accused(performed: Performed) -> None:
+    assert len(_meanwhile) >= 3
+    assert all(verdict.holds for verdict in _meanwhile), [
+        each.to_json() for each in _meanwhile if not each.holds
+    ]
+    assert any(not verdict.at_rest for verdict in _meanwhile)
 
 
 async def test_every_due_period_is_charged_once_though_leaders_were_killed(performed: Performed) -> None:
