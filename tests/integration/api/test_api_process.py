@@ -154,8 +154,6 @@ async def misconfigured(changes: dict[str, str | None]) -> tuple[int, str]:
     ("changes", "named"),
     [
         ({"MIDDLEMAN_DATABASE_URL": None}, "MIDDLEMAN_DATABASE_URL"),
-        ({"STRIPE_API_KEY": "sk_live_secret-word"}, "live key"),
-        ({"MIDDLEMAN_API_PORT": "eighty"}, "MIDDLEMAN_API_PORT"),
         ({"MIDDLEMAN_API_HOST": "203.0.113.7"}, "MIDDLEMAN_API_HOST"),
     ],
 )
