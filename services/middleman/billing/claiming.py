@@ -42,6 +42,7 @@ class Claimer:
     observer: BillingObserver
     batch: int
     idle_poll_s: float
+    sweep_interval_s: float = 60.0
 
     async def run(self) -> None:
         """Recover, then claim, until draining.
@@ -51,12 +52,16 @@ class Claimer:
         """
         pause_s = self.idle_poll_s
         recovered = False
+        looked_at_s = self.clock.boottime_s()
         while not self.draining.is_set():
             self.trust.require()
             try:
                 if not recovered:
                     await self._recover()
-                    recovered = True
+                    recovered, looked_at_s = True, self.clock.boottime_s()
+                elif self.clock.boottime_s() - looked_at_s >= self.sweep_interval_s:
+                    await self._sweep()
+                    looked_at_s = self.clock.boottime_s()
                 claimed = await self._claim()
             except StoreUnavailable as error:
                 recovered = False
@@ -90,6 +95,25 @@ class Claimer:
         took_s = self.clock.boottime_s() - started_s
         self.observer.recovered(found, took_s)
         log.info("recovery.finished", token=self.term.number, attempts=found, took_s=round(took_s, 4))
+
+    async def _sweep(self) -> None:
+        """Take on open attempts that nobody carries, as far as there is room, and wait for none of them.
+
+        A claim whose commit was in doubt may have committed after recovery had looked. Without this its
+        periods would wait for the next term.
+        """
+        last = None
+        while self.in_flight.room and not self.draining.is_set():
+            carried = self.in_flight.ids()  # before the page is read: what it shows may be settled by its end
+            async with self.store.fenced(self.term) as transaction:
+                page = await transaction.open_attempts(last, self.batch)
+            for attempt in page:
+                if attempt.attempt_id not in carried:
+                    log.warning("attempt.stranded", attempt=attempt.attempt_id)
+                    self.take_on(attempt, found=True)
+            if len(page) < self.batch:
+                return
+            last = page[-1].attempt_id
 
     async def _claim(self) -> int:
         """Claim what is due, as far as there is room; returns how many attempts were opened."""

@@ -27,6 +27,10 @@ class InFlight:
         """How many more attempts may be taken on."""
         return max(0, self._limit - len(self._ids))
 
+    def ids(self) -> frozenset[AttemptId]:
+        """What is being carried now."""
+        return frozenset(self._ids)
+
     def add(self, attempt_id: AttemptId) -> bool:
         """Take an attempt on; False when it is being carried already."""
         if attempt_id in self._ids:

@@ -24,6 +24,7 @@ from middleman.ports.store import OpenAttempt
 from middleman.ports.trust import TrustWindow
 
 POLL_S = 0.2
+SWEEP_S = 60.0
 
 
 class Desk:
@@ -51,6 +52,7 @@ class Desk:
             observer=self.observer,
             batch=batch,
             idle_poll_s=POLL_S,
+            sweep_interval_s=SWEEP_S,
         )
 
     def take_on(self, attempt: OpenAttempt, found: bool) -> None:
@@ -264,3 +266,48 @@ async def test_failpoints_stand_before_and_after_a_claim() -> None:
         "failpoint after_claim",
         "claim_retries 0",
     ]
+
+
+@in_virtual_time
+async def test_an_attempt_that_appears_after_recovery_looked_is_found_by_the_next_sweep() -> None:
+    """A claim whose commit was in doubt may commit late, when nobody waits for it any more."""
+    desk = Desk(store_with(found="old"))
+    stranded = an_attempt("late")
+    async with at_work(desk):
+        await asyncio.sleep(1)
+        desk.store.open[stranded.attempt_id] = stranded
+        await asyncio.sleep(SWEEP_S - 2)
+        assert desk.taken_ids == ids("old")
+        await asyncio.sleep(2)
+    assert desk.taken == [(attempt, True) for attempt in ids("old", "late")]
+    assert desk.observer.recoveries == [1], "a sweep is no recovery: nothing waits for it"
+
+
+@in_virtual_time
+async def test_a_sweep_takes_nothing_on_that_is_or_was_just_being_carried() -> None:
+    class SettlesWhileLooking(MemoryStore):
+        """The page still shows an attempt that is settled before anyone acts on the page."""
+
+        def refuse(self, kind: str) -> None:
+            if kind == "commit" and desk.in_flight.room < 100 and self.journal[-1] == "open_attempts 2":
+                desk.settle(an_attempt("just"))
+
+    desk = Desk(SettlesWhileLooking(due=deque(attempts("just", "still"))))
+    desk.carry = desk.keep
+    async with at_work(desk):
+        await asyncio.sleep(SWEEP_S + 1)
+        assert "open_attempts 2" in desk.store.journal
+        assert desk.taken_ids == ids("just", "still")
+        assert len(desk.in_flight) == 1
+
+
+@in_virtual_time
+async def test_a_sweep_stops_where_there_is_no_more_room_and_holds_up_no_claim() -> None:
+    desk = Desk(store_with(due="new"), batch=10, limit=20)
+    desk.carry = desk.keep
+    async with at_work(desk):
+        await asyncio.sleep(1)
+        late = attempts(*(f"n{n}" for n in range(50)))
+        desk.store.open.update((each.attempt_id, each) for each in late)
+        await asyncio.sleep(SWEEP_S)
+        assert 20 <= len(desk.taken) <= 30, "whole pages, while there is room"
