@@ -1,9 +1,10 @@
 """A create that was executed but is remembered as failed: the intent is found by listing and bound."""
 
-from middleman.domain.attempts import Succeeded
 from tests.support.fake_processor import Operation
 from tests.support.pipeline_rig import Bench, MemoryLedger, a_processor, an_attempt
 from tests.support.virtual_time import in_virtual_time
+
+from middleman.domain.attempts import Succeeded
 
 
 @in_virtual_time
