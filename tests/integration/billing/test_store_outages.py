@@ -50,9 +50,10 @@ async def transact(store: PostgresStore, rig: StoreRig, write: Write, attempt: O
 
 
 async def books(rig: StoreRig) -> list[tuple[object, ...]]:
-    """Everything that the pipeline may write."""
+    """Everything that the pipeline may write, in one snapshot: a commit in between must not show by halves."""
     tables = ("invoices", "payment_attempts", "subscriptions", "events")
-    rows = [await rig.owner.fetch(f"SELECT t::text AS row FROM {table} t ORDER BY 1") for table in tables]
+    async with rig.owner.transaction(isolation="repeatable_read", readonly=True):
+        rows = [await rig.owner.fetch(f"SELECT t::text AS row FROM {table} t ORDER BY 1") for table in tables]
     return [tuple(row["row"] for row in table) for table in rows]
 
 
