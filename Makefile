@@ -17,7 +17,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	  { echo "make: $(PYTHON) is missing or older than 3.11: install Python 3.11 or newer, or call make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "make: $(PYTHON) has no venv module: install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing into $(VENV) (about a minute)"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -26,8 +26,12 @@ $(STAMP): requirements-dev.txt pyproject.toml
 demo: $(STAMP) ## Start everything, charge subscribers, kill leaders, print the judge's verdict (Ctrl-C ends it)
 	@$(BIN)/middleman demo $(ARGS)
 
-test: $(STAMP) ## Run the whole test suite against real servers
-	@$(BIN)/pytest $(ARGS)
+# The core is what has to be right: its coverage is measured with every full run, and has a floor.
+CORE := domain ports leadership billing
+FULL := -n 2 --dist loadfile --cov-fail-under=90 --cov-report=term:skip-covered $(CORE:%=--cov=middleman.%)
+
+test: $(STAMP) ## Run the whole test suite against real servers (ARGS="tests/unit -k fence" runs a part)
+	@$(BIN)/pytest $(if $(ARGS),$(ARGS),-q $(FULL))
 
 check: lint types contracts ## Lint, type-check and check the import contracts
 
@@ -42,6 +46,9 @@ contracts: $(STAMP)
 
 format: $(STAMP) ## Format the code and apply the linter's safe fixes
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure one leader beside the bare SDK, in one run, with a ratio
+	@$(BIN)/middleman bench billing $(ARGS)
 
 loadtest: $(STAMP) ## Run Locust against the REST API of a cluster of its own, then the judge
 	@$(BIN)/python loadtest/run.py $(ARGS)
