@@ -23,13 +23,14 @@ from middleman.billing.collect import Collector
 from middleman.billing.names import RequestNames, StableNames
 from middleman.billing.observer import BillingObserver
 from middleman.billing.pipeline import Pipeline, PipelineLimits
-from middleman.billing.rate_limit import RateLimiter
+from middleman.billing.rate_limit import LimiterTuning, RateLimiter
 from middleman.bootstrap.processor import processor
 from middleman.bootstrap.unsafe import IntentPerAttempt, IntentPerAttemptNames, TermInKey
 from middleman.domain.dunning import DunningPolicy
 from middleman.leadership.observer import Observer
 from middleman.leadership.replica import Replica
 from middleman.leadership.timing import LeaseTiming, LifeTiming, lease_errors, life_errors
+from middleman.ports.clock import Clock
 from middleman.ports.coordinator import Coordinator
 from middleman.ports.errors import CoordinatorMisconfigured, CoordinatorUnavailable
 from middleman.ports.failpoints import NO_FAILPOINTS, Failpoints
@@ -121,7 +122,7 @@ def build_replica(
     pipeline = Pipeline(
         store=PostgresStore(pool, failpoints, fence_off="fence_off" in settings.unsafe),
         processor=payments,
-        limiter=RateLimiter(clock, settings.rate_limit_per_s),
+        limiter=rate_limiter(settings, clock),
         policy=DunningPolicy(),
         names=_names(settings),
         limits=PipelineLimits(
@@ -160,6 +161,12 @@ def build_replica(
         warm_sessions=settings.replica_pool_size,
         warm_connections=settings.concurrency,
     )
+
+
+def rate_limiter(settings: ReplicaSettings, clock: Clock) -> RateLimiter:
+    """A limiter with room for everything that the pipeline may have in flight: recovery adds a page to the limit."""
+    most = settings.in_flight_limit + settings.claim_batch
+    return RateLimiter(clock, settings.rate_limit_per_s, LimiterTuning(max_waiters=most))
 
 
 def _timing(settings: ReplicaSettings) -> tuple[LeaseTiming, LifeTiming]:
