@@ -38,6 +38,7 @@ _WIPE = """
     TRUNCATE invoices, payment_attempts, subscriptions, customers, plans, terms, fence, replicas, events
         RESTART IDENTITY CASCADE;
     RESET session_replication_role;
+    UPDATE test_clock SET base_real = '2000-01-01Z', base_virtual = '2000-01-01Z', rate = 1;
 """
 _SUBSCRIBE = """
     WITH plan AS (
