@@ -217,10 +217,11 @@ class FaultWorld:
 
     async def calm(self) -> None:
         """No fault at the sandbox any more, everybody else healthy."""
-        for member in (self.cluster.postgres, *self.cluster.etcd.members, self.cluster.sandbox):
+        for member in (self.cluster.postgres, self.cluster.sandbox):
             if member.is_paused:
                 member.resume()
             await member.start()
+        await self.cluster.etcd.heal()  # all at once: none is healthy without a majority
         async with self._sandbox(admin=True) as sandbox:
             (await sandbox.delete("/admin/faults")).raise_for_status()
 
