@@ -17,7 +17,9 @@ def upgrade() -> None:
     for script in ("tables.sql", "clock.sql", "fence.sql", "guards.sql", "roles.sql"):
         sql = (_SQL / script).read_text()
         # A prepared statement holds one command, and the files hold many: hand them to the driver as they are.
-        op.get_bind().connection.dbapi_connection.run_async(lambda driver, sql=sql: driver.execute(sql))
+        driver = op.get_bind().connection.dbapi_connection
+        assert driver is not None, "migrations run on an open connection"
+        driver.run_async(lambda session, sql=sql: session.execute(sql))
 
 
 def downgrade() -> None:

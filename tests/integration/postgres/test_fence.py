@@ -5,13 +5,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from tests.support.database import Database, add_subscriptions
 
 from middleman.adapters.postgres.office import PostgresOffice
 from middleman.adapters.postgres.store import PostgresStore
 from middleman.ports.errors import StaleTerm
 from middleman.ports.failpoints import NO_FAILPOINTS
 from middleman.ports.store import StoreUnavailable
-from tests.support.database import Database, add_subscriptions
 
 ENTER = "SELECT enter_term(0::smallint, $1::bigint, $2::uuid)"
 CLAIM_BY_HAND = (
@@ -40,7 +40,9 @@ async def test_terms_strictly_grow_and_the_fence_is_the_newest(database: Databas
         assert await owner.fetchval("SELECT count(*) FROM terms WHERE ended_at IS NULL") == 1
 
 
-async def test_raw_sql_with_a_stale_term_is_refused_and_with_the_current_one_accepted(database: Database) -> None:
+async def test_raw_sql_with_a_stale_term_is_refused_and_with_the_current_one_accepted(
+    database: Database,
+) -> None:
     async with database.connect() as owner:
         await add_subscriptions(owner, 1)
     stale = await take_office(database, "old")
@@ -166,7 +168,9 @@ async def test_taking_office_waits_for_the_last_write_of_the_term_before(databas
 
 async def _until_blocked(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
     async with asyncio.timeout(5):
-        while not await owner.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+        while not await owner.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        ):
             await asyncio.sleep(0.01)
 
 
@@ -179,7 +183,7 @@ async def test_a_new_leader_ends_the_sessions_of_a_frozen_one_that_sleeps_in_a_t
     try:
         old_term = await PostgresOffice(old_pool, uuid4).take_office(0, "old#1", 1)
         old_store = PostgresStore(old_pool, NO_FAILPOINTS)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable):  # noqa: PT012 -- the successor comes in the middle of it
             async with old_store.fenced(old_term) as transaction:
                 assert len((await transaction.claim_due(10)).attempts) == 1
                 # The old leader "freezes" here, inside its transaction; the successor does not wait for it.

@@ -5,11 +5,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
+from tests.support.database import Database, add_subscriptions
 
 from cluster.postgres import PostgresServer
 from middleman.adapters.postgres.engine import owner_engine
 from middleman.adapters.postgres.schema import METADATA
-from tests.support.database import Database, add_subscriptions
 
 CONSTRAINTS = """
     SELECT conrelid::regclass::text || ' ' || conname || ' ' || pg_get_constraintdef(oid)
@@ -71,7 +71,9 @@ async def test_the_event_log_is_append_only_even_for_its_owner(database: Databas
             assert refused.value.sqlstate == "MM002"
 
 
-async def test_the_test_clock_shifts_time_in_the_test_environment_only_and_never_back(database: Database) -> None:
+async def test_the_test_clock_shifts_time_in_the_test_environment_only_and_never_back(
+    database: Database,
+) -> None:
     async with database.connect() as owner:
         shifted = await owner.fetchval("SELECT set_test_clock(interval '30 days', 0)")
         assert await owner.fetchval("SELECT business_now()") == shifted
