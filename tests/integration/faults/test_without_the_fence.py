@@ -7,7 +7,8 @@ wakes up and commits what it had begun: with the fence the database refuses, wit
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.support.fault_world import Env, FaultWorld, broken
+from tests.support.fault_witnesses import broken
+from tests.support.fault_world import Env, FaultWorld
 
 BATCH, DUE = 6, 18
 FREEZES: Env = {"MIDDLEMAN_FAILPOINTS": "in_transaction=stop@2", "MIDDLEMAN_CLAIM_BATCH": str(BATCH)}

@@ -6,7 +6,8 @@ The same stories with the right build stay green: `test_killed_at_each_point` (k
 
 import signal
 
-from tests.support.fault_world import FaultWorld, broken
+from tests.support.fault_witnesses import broken
+from tests.support.fault_world import FaultWorld
 
 DUE, LOST = 12, 5
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from tests.support.memory_store import MemoryStore
 from tests.support.pipeline_rig import (
     CountingObserver,
     Journalling,
-    MemoryStore,
     a_term,
     an_attempt,
     lasting_trust,

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
-from tests.support.pipeline_rig import CountingObserver, MemoryStore, a_term, an_attempt, lasting_trust
+from tests.support.memory_store import MemoryStore
+from tests.support.pipeline_rig import CountingObserver, a_term, an_attempt, lasting_trust
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.fenced_ledger import FencedLedger

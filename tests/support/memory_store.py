@@ -1,0 +1,97 @@
+"""A `Store` in memory, whose transactions can be made to fail before or after their commit."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from middleman.domain.ids import AttemptId, InvoiceId, PaymentIntentId
+from middleman.ports.store import (
+    Binding,
+    Claim,
+    OpenAttempt,
+    SettledAttempt,
+    StoreUnavailable,
+    UnknownAttempt,
+)
+from middleman.ports.term import Term
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """A `Store` that holds due attempts and open ones. `fail` makes transactions of a kind unavailable.
+
+    A kind is the first statement's name; `"commit"` fails after the work was done, so that it *has* committed.
+    """
+
+    due: deque[OpenAttempt] = field(default_factory=deque)
+    retries: deque[OpenAttempt] = field(default_factory=deque)
+    open: dict[AttemptId, OpenAttempt] = field(default_factory=dict)
+    journal: list[str] = field(default_factory=list)
+    fail: dict[str, int] = field(default_factory=dict)
+    settled: list[SettledAttempt] = field(default_factory=list)
+    bound: dict[InvoiceId, PaymentIntentId] = field(default_factory=dict)
+    unknown: list[UnknownAttempt] = field(default_factory=list)
+    raises: BaseException | None = None
+
+    @asynccontextmanager
+    async def fenced(self, term: Term) -> AsyncIterator["MemoryTransaction"]:
+        await asyncio.sleep(0)
+        if self.raises is not None:
+            raise self.raises
+        yield MemoryTransaction(self)
+        await asyncio.sleep(0)
+        self.refuse("commit")
+
+    def refuse(self, kind: str) -> None:
+        if self.fail.get(kind, 0) > 0:
+            self.fail[kind] -= 1
+            raise StoreUnavailable(f"{kind}: no answer")
+
+
+@dataclass(slots=True)
+class MemoryTransaction:
+    """See `middleman.ports.store.FencedTransaction`."""
+
+    store: MemoryStore
+
+    async def end_subscriptions(self, limit: int) -> int:
+        return 0
+
+    async def claim_due(self, limit: int) -> Claim:
+        return self._claim("claim_due", self.store.due, limit)
+
+    async def claim_retries(self, limit: int) -> Claim:
+        return self._claim("claim_retries", self.store.retries, limit)
+
+    async def open_attempts(self, after: AttemptId | None, limit: int) -> Sequence[OpenAttempt]:
+        self.store.refuse("open_attempts")
+        attempts = list(self.store.open.values())
+        start = 0 if after is None else [each.attempt_id for each in attempts].index(after) + 1
+        page = attempts[start : start + limit]
+        self.store.journal.append(f"open_attempts {len(page)}")
+        return page
+
+    async def bind(self, bindings: Sequence[Binding]) -> Mapping[InvoiceId, PaymentIntentId]:
+        self.store.refuse("bind")
+        for binding in bindings:
+            self.store.bound.setdefault(binding.invoice_id, binding.payment_intent_id)
+        return {binding.invoice_id: self.store.bound[binding.invoice_id] for binding in bindings}
+
+    async def mark_unknown(self, attempts: Sequence[UnknownAttempt]) -> None:
+        self.store.refuse("mark_unknown")
+        self.store.unknown += attempts
+
+    async def settle(self, settled: Sequence[SettledAttempt]) -> int:
+        self.store.refuse("settle")
+        fresh = [each for each in settled if self.store.open.pop(each.attempt_id, None) is not None]
+        self.store.settled += fresh
+        return len(fresh)
+
+    def _claim(self, kind: str, queue: deque[OpenAttempt], limit: int) -> Claim:
+        self.store.refuse(kind)
+        claimed = [queue.popleft() for _ in range(min(limit, len(queue)))]
+        self.store.open.update((each.attempt_id, each) for each in claimed)
+        self.store.journal.append(f"{kind} {len(claimed)}")
+        return Claim(tuple(claimed), 0.0)
