@@ -81,14 +81,14 @@ class SandboxProcess:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def sdk(self, api_key: str = API_KEY) -> Any:
+    def sdk(self, transport: "JudgedClient | None" = None) -> Any:
         """Stripe's own client, without retries, pointed here.
 
         Untyped, because the SDK's types forbid what tests of refusals must send, and follow a newer API version.
         """
-        transport = JudgedClient(self._judge)
+        transport = transport or JudgedClient(self._judge)
         return stripe.StripeClient(
-            api_key, base_addresses={"api": self.url}, max_network_retries=0, http_client=transport
+            API_KEY, base_addresses={"api": self.url}, max_network_retries=0, http_client=transport
         )
 
     def http(self, **headers: str) -> httpx.Client:
@@ -131,16 +131,10 @@ class JudgedClient(stripe.RequestsClient):
         self._judge = judge
         self.judged = 0
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None,
-        post_data: Any = None,
-        *,
-        _usage: list[str] | None = None,
-    ) -> tuple[str, int, Mapping[str, str]]:
-        body, status, answer_headers = super().request(method, url, headers, post_data, _usage=_usage)
+    def request(  # type: ignore[override]  # the SDK's own RequestsClient differs from its base in the same way
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        body, status, answer_headers = super().request(method, url, headers, post_data)
         if self._judge is not None:
             path, _, query = url.partition("/v1/")[2].partition("?")
             method = method.upper()
@@ -159,3 +153,9 @@ def code_of(call: Callable[[], object]) -> tuple[int | None, str | None]:
     except stripe.StripeError as error:
         return error.http_status, error.error.code if error.error is not None else None
     raise AssertionError("the call succeeded")
+
+
+def error_of(error: stripe.StripeError) -> Any:
+    """The `error` object of Stripe's answer, as it came."""
+    body: Any = error.json_body
+    return body["error"]

@@ -59,6 +59,15 @@ class StripeOpenApi:
         kind = status if str(status) in answers else "default"
         self._check(f"{name} {kind}", schema, json.loads(body))
 
+    def parameters(self, method: str, path: str) -> set[str]:
+        """The names of the parameters that an operation takes in its query or form."""
+        operation, _ = self._operation(method, path)
+        form = operation.get("requestBody", {}).get("content", {}).get(_FORM, {}).get("schema", {})
+        query = {
+            parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "query"
+        }
+        return query | set(form.get("properties", {}))
+
     def _operation(self, method: str, path: str) -> tuple[dict[str, Any], str]:
         for pattern, template, item in self._paths:
             if pattern.fullmatch(path) and method.lower() in item:

@@ -263,7 +263,8 @@ def _list_of_customer(context: Context, customer_id: str, params: Params) -> Jso
 
 
 _TYPE = choice("card")
-_PAGE = list_spec(words("allow_redisplay customer_account"), type=_TYPE, customer=text())
+_LIST = list_spec(words("allow_redisplay customer_account"), type=_TYPE, customer=text())
+_LIST_OF_CUSTOMER = list_spec(words("allow_redisplay"), type=_TYPE)
 _CREATE = Spec(
     {
         "type": _TYPE,
@@ -284,7 +285,7 @@ _ATTACH = Spec({"customer": text(), **EXPAND}, required=("customer",), not_playe
 
 OPERATIONS = (
     Operation("payment_methods.create", "POST", "/v1/payment_methods", _CREATE, _create),
-    Operation("payment_methods.list", "GET", "/v1/payment_methods", _PAGE, _list),
+    Operation("payment_methods.list", "GET", "/v1/payment_methods", _LIST, _list),
     Operation("payment_methods.retrieve", "GET", "/v1/payment_methods/{id}", ONLY_EXPAND, _retrieve),
     Operation("payment_methods.update", "POST", "/v1/payment_methods/{id}", _UPDATE, _update),
     Operation("payment_methods.attach", "POST", "/v1/payment_methods/{id}/attach", _ATTACH, _attach),
@@ -293,7 +294,7 @@ OPERATIONS = (
         "customers.payment_methods.list",
         "GET",
         "/v1/customers/{id}/payment_methods",
-        _PAGE,
+        _LIST_OF_CUSTOMER,
         _list_of_customer,
     ),
 )

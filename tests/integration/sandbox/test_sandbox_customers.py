@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import stripe
-from tests.support.sandbox_process import SandboxProcess, code_of
+from tests.support.sandbox_process import SandboxProcess, code_of, error_of
 
 
 def test_a_customer_is_created_with_a_payment_method_and_read_back(client: Any) -> None:
@@ -96,7 +96,7 @@ def test_a_declining_card_declines_already_when_attached(
         client.v1.payment_methods.attach(token, {"customer": customer.id})
     assert declined.value.http_status == 402
     assert declined.value.code == code
-    assert declined.value.error.decline_code == decline_code
+    assert error_of(declined.value)["decline_code"] == decline_code
     assert client.v1.payment_methods.list({"customer": customer.id}).data == []
 
 

@@ -1,6 +1,5 @@
 """Lists: newest first, page by page in both directions, filtered by customer and creation."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from tests.support.sandbox_process import SandboxProcess, code_of
 
 
 @pytest.fixture(scope="module")
-def listed(shared_sandbox: SandboxProcess) -> Iterator[tuple[Any, str, list[str]]]:
+def listed(shared_sandbox: SandboxProcess) -> tuple[Any, str, list[str]]:
     """A client, a customer, and the customer's seven intents, newest first, made 100 s apart."""
     client = shared_sandbox.sdk()
     customer = client.v1.customers.create().id
@@ -20,7 +19,7 @@ def listed(shared_sandbox: SandboxProcess) -> Iterator[tuple[Any, str, list[str]
             client.v1.payment_intents.create({"amount": 500, "currency": "usd", "customer": customer}).id
         )
     shared_sandbox.admin("POST", "clock", {"offset_s": 0})
-    yield client, customer, ids[::-1]
+    return client, customer, ids[::-1]
 
 
 Listed = tuple[Any, str, list[str]]

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 import stripe
-from tests.support.sandbox_process import SandboxProcess, code_of
+from tests.support.sandbox_process import SandboxProcess, code_of, error_of
 
 
 def customer_with(client: Any, token: str = "pm_card_visa") -> tuple[str, str]:
@@ -43,7 +43,7 @@ def test_a_succeeded_intent_never_succeeds_again(client: Any) -> None:
     with pytest.raises(stripe.InvalidRequestError) as refused:
         client.v1.payment_intents.confirm(intent.id, {"off_session": True})
     assert (refused.value.http_status, refused.value.code) == (400, "payment_intent_unexpected_state")
-    assert refused.value.error.payment_intent.status == "succeeded"
+    assert error_of(refused.value)["payment_intent"]["status"] == "succeeded"
     assert code_of(lambda: client.v1.payment_intents.cancel(intent.id)) == (
         400,
         "payment_intent_unexpected_state",
@@ -128,9 +128,8 @@ def test_create_with_confirm_that_declines_still_keeps_the_intent(client: Any) -
                 "confirm": True,
             }
         )
-    intent = declined.value.error.payment_intent
-    assert intent is not None
-    assert client.v1.payment_intents.retrieve(intent.id).status == "requires_payment_method"
+    intent = error_of(declined.value)["payment_intent"]
+    assert client.v1.payment_intents.retrieve(intent["id"]).status == "requires_payment_method"
 
 
 def test_setup_future_usage_saves_the_card_with_the_payment(client: Any) -> None:
