@@ -35,7 +35,6 @@ from middleman.ports.coordinator import Coordinator
 from middleman.ports.errors import CoordinatorMisconfigured, CoordinatorUnavailable
 from middleman.ports.failpoints import NO_FAILPOINTS, Failpoints
 from middleman.ports.processor import PaymentProcessor
-from middleman.ports.store import StoreUnavailable
 from middleman.settings import ReplicaSettings, refuse
 
 log = structlog.get_logger(__name__)
@@ -74,8 +73,8 @@ class ReplicaProcess:
                 await self.payment_processor.warm(self.warm_connections)
                 self.warm = True
                 log.info("replica.warm", sessions=self.warm_sessions, connections=self.warm_connections)
-            except StoreUnavailable as error:
-                log.warning("replica.not_warm", error=str(error))
+            except Exception as error:  # noqa: BLE001 -- see _told
+                log.warning("replica.not_warm", error=_told(error))
                 await asyncio.sleep(_WARM_RETRY_S)
 
     async def keep_beating(self, role: Callable[[], str]) -> None:
@@ -83,22 +82,31 @@ class ReplicaProcess:
         while True:
             try:
                 await self.heartbeat.beat(role())
-            except StoreUnavailable as error:
-                log.warning("heartbeat.failed", error=str(error))
+            except Exception as error:  # noqa: BLE001 -- see _told
+                log.warning("heartbeat.failed", error=_told(error))
             await asyncio.sleep(_BEAT_INTERVAL_S)
 
     async def say_goodbye(self) -> None:
         """Say on the replica's row that it has stopped."""
         try:
             await self.heartbeat.beat("stood_down")
-        except StoreUnavailable as error:
-            log.warning("heartbeat.failed", error=str(error))
+        except Exception as error:  # noqa: BLE001 -- see _told
+            log.warning("heartbeat.failed", error=_told(error))
 
     async def close(self) -> None:
         """Close every connection."""
         await self.coordinator.close()
         await self.payment_processor.close()
         await self.pool.dispose()
+
+
+def _told(error: Exception) -> str:
+    """An error in one line.
+
+    The chores beside the replica's life catch all of them: a schema that is not there yet, or a right that is not
+    granted yet, is no defect of ours and may be cured, and a chore that died of it would be missed by nobody.
+    """
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def build_replica(

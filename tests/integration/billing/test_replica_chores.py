@@ -1,0 +1,97 @@
+"""What a replica does beside its life, getting warm and being seen, outlives whatever the database answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.support.fake_processor import FakeProcessor
+from tests.support.store_rig import StoreRig
+
+from middleman.adapters.postgres.heartbeat import Heartbeat
+from middleman.bootstrap.replica import ReplicaProcess
+
+Logs = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def process(rig: StoreRig) -> ReplicaProcess:
+    """A replica's process without a life: the chores need none."""
+    return ReplicaProcess(
+        life=None,  # type: ignore[arg-type]  # not used by the chores
+        coordinator=None,  # type: ignore[arg-type]  # likewise
+        payment_processor=FakeProcessor(),
+        pool=rig.pool,
+        heartbeat=Heartbeat(rig.pool, "replica-1", "1", "http://127.0.0.1:1"),
+        warm_sessions=4,
+        warm_connections=8,
+    )
+
+
+@asynccontextmanager
+async def at_it(chore: "asyncio.Task[None]") -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        chore.cancel()
+        await asyncio.gather(chore, return_exceptions=True)
+
+
+async def until_logged(logs: Logs, event: str) -> MutableMapping[str, Any]:
+    async with asyncio.timeout(10):
+        while not (found := [entry for entry in logs if entry["event"] == event]):  # noqa: ASYNC110  # a list of another's
+            await asyncio.sleep(0.01)
+    return found[0]
+
+
+async def test_a_replica_opens_its_sessions_and_its_connections(
+    rig: StoreRig, process: ReplicaProcess
+) -> None:
+    await process.keep_warm()
+    assert process.warm
+    assert process.payment_processor.warmed == 8  # type: ignore[attr-defined]  # the fake counts
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leader#1' AND datname = current_database()"
+    assert await rig.owner.fetchval(query) == 4
+
+
+async def test_a_database_that_lets_nobody_in_yet_is_asked_again(
+    rig: StoreRig, process: ReplicaProcess
+) -> None:
+    await rig.pool.dispose()
+    await rig.owner.execute(f'REVOKE CONNECT ON DATABASE "{rig.database.name}" FROM PUBLIC')
+    with capture_logs() as logs:
+        async with at_it(chore := asyncio.create_task(process.keep_warm())):
+            told = await until_logged(logs, "replica.not_warm")
+            assert "permission denied" in told["error"]
+            assert not chore.done()
+            await rig.owner.execute(f'GRANT CONNECT ON DATABASE "{rig.database.name}" TO PUBLIC')
+            async with asyncio.timeout(10):
+                await chore
+    assert process.warm
+
+
+async def test_a_replica_that_starts_before_the_schema_is_seen_once_that_is_there(
+    rig: StoreRig, process: ReplicaProcess
+) -> None:
+    await rig.owner.execute("ALTER TABLE replicas RENAME TO not_yet")
+    with capture_logs() as logs:
+        async with at_it(asyncio.create_task(process.keep_beating(lambda: "follower"))):
+            told = await until_logged(logs, "heartbeat.failed")
+            assert "does not exist" in told["error"]
+            await rig.owner.execute("ALTER TABLE not_yet RENAME TO replicas")
+            async with asyncio.timeout(10):
+                while not await rig.owner.fetchval("SELECT count(*) FROM replicas"):  # noqa: ASYNC110  # the server's
+                    await asyncio.sleep(0.02)
+    row = await rig.row("SELECT name, role FROM replicas")
+    assert tuple(row) == ("replica-1", "follower")
+
+
+async def test_a_goodbye_that_cannot_be_said_ends_in_the_log(rig: StoreRig, process: ReplicaProcess) -> None:
+    await process.say_goodbye()
+    assert (await rig.row("SELECT role FROM replicas"))["role"] == "stood_down"
+    await rig.owner.execute("DROP TABLE replicas")
+    with capture_logs() as logs:
+        await process.say_goodbye()
+    assert [entry["event"] for entry in logs] == ["heartbeat.failed"]
