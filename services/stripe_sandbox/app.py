@@ -17,6 +17,7 @@ from stripe_sandbox.forms import Form, Pairs, decode_form, decode_pairs, fingerp
 from stripe_sandbox.http import Connection, Ending, Reply, Request, json_reply
 from stripe_sandbox.idempotency import IdempotencyKeys, Replay
 from stripe_sandbox.ids import new_id
+from stripe_sandbox.metrics import prometheus_reply
 from stripe_sandbox.model import KeyRecord
 from stripe_sandbox.operation import Context, Later, Operation
 from stripe_sandbox.ratelimit import RateLimit
@@ -116,6 +117,8 @@ class Sandbox:
             self._enqueue(call, lambda: self._admin.answer(request))
         elif path == "/livez":
             self._enqueue(call, lambda: json_reply(200, {"status": "ok"}))
+        elif path == "/metrics":
+            self._enqueue(call, lambda: prometheus_reply(self.stats.view(self.world)))
         else:
             self._refuse(call, errors.unknown_url(request.method, path[:500]))
 

@@ -49,11 +49,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. The body is JSON."""
+    """One answer."""
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
 
 
 def json_reply(status: int, document: object, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
@@ -254,7 +255,7 @@ def _encode(reply: Reply, *, keep_alive: bool) -> bytes:
     extra = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
     connection = "keep-alive" if keep_alive else "close"
     head = (
-        f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}\r\nContent-Type: {reply.content_type}\r\n"
         f"Content-Length: {len(reply.body)}\r\nConnection: {connection}\r\n{extra}\r\n"
     )
     return head.encode("latin-1") + reply.body

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 import sys
 import time
@@ -22,6 +23,8 @@ from cluster.spec import ClusterSpec
 FRAME_INTERVAL_S = 0.25
 LINE_INTERVAL_S = 1.0
 PICTURE_WIDTH, PICTURE_HEIGHT = 96, 24
+# Rich names a font on the web; a picture in a repository should load nothing.
+_WEB_FONT = re.compile(r"@font-face \{[^}]*\}\s*")
 
 
 async def show(
@@ -130,4 +133,5 @@ class _Snapshots:
     def save(self, path: Path) -> None:
         """Write the kept frame as SVG."""
         if self._console is not None:
-            self._console.save_svg(str(path), title="middleman demo")
+            picture = self._console.export_svg(title="middleman demo")
+            path.write_text(_WEB_FONT.sub("", picture), encoding="utf-8")

@@ -9,6 +9,7 @@ import structlog
 
 from middleman.billing.in_flight import InFlight
 from middleman.billing.observer import BillingObserver
+from middleman.billing.patience import Patience
 from middleman.ports.clock import Clock
 from middleman.ports.failpoints import Failpoints
 from middleman.ports.store import Claim, OpenAttempt, Store, StoreUnavailable
@@ -40,6 +41,7 @@ class Claimer:
     uniform: Callable[[], float]
     failpoints: Failpoints
     observer: BillingObserver
+    patience: Patience
     batch: int
     idle_poll_s: float
     sweep_interval_s: float = 60.0
@@ -49,6 +51,10 @@ class Claimer:
 
         A claim whose transaction got no answer may have committed: what it opened is found by recovering
         again, so nothing is claimed before that.
+
+        Raises:
+            StaleTerm, TrustLost: stand down.
+            StoreUnavailable: the database has been away for longer than patience lasts.
         """
         pause_s = self.idle_poll_s
         recovered = False
@@ -67,9 +73,11 @@ class Claimer:
                 recovered = False
                 self.observer.store_unavailable()
                 log.warning("store.unavailable", stage="claim", error=str(error))
+                self.patience.unanswered(error)
                 await self._pause(pause_s)
                 pause_s = min(pause_s * 2, _RETRY_MAX_S)
                 continue
+            self.patience.answered()
             pause_s = self.idle_poll_s
             if claimed < self.batch and self.in_flight.room:
                 await self._pause(self.idle_poll_s)  # less than a full batch: nothing more is due now

@@ -7,6 +7,7 @@ import structlog
 
 from middleman.billing.batcher import Batcher
 from middleman.billing.observer import BillingObserver
+from middleman.billing.patience import Patience
 from middleman.domain.attempts import DefiniteOutcome, settle
 from middleman.domain.dunning import DunningPolicy
 from middleman.domain.ids import PaymentIntentId
@@ -43,6 +44,7 @@ class FencedLedger:
         clock: Clock,
         uniform: Callable[[], float],
         observer: BillingObserver,
+        patience: Patience,
         *,
         batch_limit: int,
         linger_s: float,
@@ -54,6 +56,7 @@ class FencedLedger:
         self._clock = clock
         self._uniform = uniform
         self._observer = observer
+        self._patience = patience
         self._binds = Batcher(self._flush_bindings, limit=batch_limit, linger_s=linger_s)
         self._unknowns = Batcher(self._flush_unknown, limit=batch_limit, linger_s=linger_s)
         self._settles = Batcher(self._flush_settled, limit=batch_limit, linger_s=linger_s)
@@ -104,8 +107,10 @@ class FencedLedger:
                 self._observer.store_unavailable()
                 log.warning("store.unavailable", stage=stage, items=items, error=str(error))
                 self._trust.require()
+                self._patience.unanswered(error)
                 await self._clock.sleep(pause_s * (0.5 + self._uniform() / 2))
                 pause_s = min(pause_s * 2, _RETRY_MAX_S)
                 continue
+            self._patience.answered()
             self._observer.flushed(stage, items, self._clock.boottime_s() - started_s)
             return result

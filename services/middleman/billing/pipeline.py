@@ -18,6 +18,7 @@ from middleman.billing.fenced_ledger import FencedLedger
 from middleman.billing.in_flight import InFlight
 from middleman.billing.names import RequestNames
 from middleman.billing.observer import BillingObserver
+from middleman.billing.patience import Patience
 from middleman.billing.rate_limit import RateLimiter
 from middleman.domain.dunning import DunningPolicy
 from middleman.domain.ids import AttemptId
@@ -41,6 +42,7 @@ class PipelineLimits:
     flush_batch: int = 500
     flush_linger_s: float = 0.02
     idle_poll_s: float = 0.2
+    store_patience_s: float = 10.0
 
 
 class Pipeline:
@@ -79,9 +81,11 @@ class Pipeline:
 
         Raises:
             StaleTerm, TrustLost: stand down.
+            StoreUnavailable: the database has been away for too long; let another replica try.
         """
         in_flight = InFlight(self._limits.in_flight)
-        ledger = self._ledger(term, trust)
+        patience = Patience(self._clock, self._limits.store_patience_s)
+        ledger = self._ledger(term, trust, patience)
         collector = self._collector(term, trust, draining, ledger, in_flight)
         async with _first_error_alone(), asyncio.TaskGroup() as group:
             flushers = [group.create_task(run()) for run in ledger.runs]
@@ -101,6 +105,7 @@ class Pipeline:
                 uniform=self._uniform,
                 failpoints=self._failpoints,
                 observer=self._observer,
+                patience=patience,
                 batch=self._limits.claim_batch,
                 idle_poll_s=self._limits.idle_poll_s,
             )
@@ -120,7 +125,7 @@ class Pipeline:
             in_flight.discard(attempt.attempt_id)
             self._observer.in_flight(len(in_flight), in_flight.unanswered)
 
-    def _ledger(self, term: Term, trust: Trust) -> FencedLedger:
+    def _ledger(self, term: Term, trust: Trust, patience: Patience) -> FencedLedger:
         return FencedLedger(
             term,
             self._store,
@@ -129,6 +134,7 @@ class Pipeline:
             self._clock,
             self._uniform,
             self._observer,
+            patience,
             batch_limit=self._limits.flush_batch,
             linger_s=self._limits.flush_linger_s,
         )

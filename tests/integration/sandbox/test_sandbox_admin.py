@@ -126,3 +126,13 @@ def test_a_senseless_clock_is_refused(sandbox: SandboxProcess, document: object)
     )
     assert answer.status_code == 400
     assert sandbox.admin("GET", "clock")["offset_s"] == 0
+
+
+def test_prometheus_reads_what_was_answered_and_what_the_ledger_holds(ledger: SandboxProcess) -> None:
+    with httpx.Client(base_url=ledger.url) as http:
+        answer = http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.text.splitlines()
+    assert 'sandbox_requests_total{operation="payment_intents.create",status="402"} 1.0' in lines
+    assert 'sandbox_payment_intents{status="succeeded"} 3.0' in lines
+    assert 'sandbox_amount_succeeded{currency="eur"} 1500.0' in lines

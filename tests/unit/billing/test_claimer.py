@@ -18,13 +18,15 @@ from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.claiming import Claimer
 from middleman.billing.in_flight import InFlight
+from middleman.billing.patience import Patience
 from middleman.domain.ids import AttemptId
 from middleman.ports.errors import StaleTerm, TrustLost
-from middleman.ports.store import OpenAttempt
+from middleman.ports.store import OpenAttempt, StoreUnavailable
 from middleman.ports.trust import TrustWindow
 
 POLL_S = 0.2
 SWEEP_S = 60.0
+PATIENCE_S = 10.0
 
 
 class Desk:
@@ -50,6 +52,7 @@ class Desk:
             uniform=lambda: 1.0,
             failpoints=Journalling(store.journal),
             observer=self.observer,
+            patience=Patience(self.clock, PATIENCE_S),
             batch=batch,
             idle_poll_s=POLL_S,
             sweep_interval_s=SWEEP_S,
@@ -204,17 +207,41 @@ async def test_a_claim_that_committed_unheard_is_found_and_asked_about_before_it
 
 
 @in_virtual_time
-async def test_a_database_that_stays_away_is_asked_less_and_less_often_but_never_given_up() -> None:
+async def test_a_database_that_stays_away_is_asked_less_and_less_often() -> None:
     desk = Desk(store_with(due="a"))
-    desk.store.fail["open_attempts"] = 20
+    desk.store.fail["open_attempts"] = 10
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     async with at_work(desk):
         async with asyncio.timeout(60):
             while not desk.taken:  # noqa: ASYNC110 -- steps virtual time
                 await asyncio.sleep(POLL_S)
-    assert 15 <= loop.time() - started_s <= 20, "twenty tries, at most one a second once it backs off"
-    assert desk.observer.unavailable == 20
+    assert 6 <= loop.time() - started_s <= 10, "ten tries, at most one a second once it backs off"
+    assert desk.observer.unavailable == 10
+
+
+@in_virtual_time
+async def test_a_leader_that_cannot_reach_its_database_for_long_gives_the_term_up() -> None:
+    """It may be the only one that is cut off: another replica has to get its chance."""
+    desk = Desk(store_with(due="a"))
+    desk.store.fail["open_attempts"] = 10_000
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    with pytest.raises(StoreUnavailable):
+        await desk.claimer.run()
+    assert PATIENCE_S <= loop.time() - started_s <= PATIENCE_S + 2
+
+
+@in_virtual_time
+async def test_one_answer_from_the_database_makes_patience_whole_again() -> None:
+    desk = Desk(store_with(due="a b"))
+    desk.store.fail["open_attempts"] = 8
+    async with at_work(desk) as work:
+        await asyncio.sleep(PATIENCE_S)
+        desk.store.fail["claim_due"] = 8
+        await asyncio.sleep(PATIENCE_S)
+        assert not work.done()
+    assert set(desk.taken_ids) == set(ids("a", "b"))
 
 
 @pytest.mark.parametrize("when", ["idle", "full", "recovering"])

@@ -11,12 +11,15 @@ from tests.support.pipeline_rig import CountingObserver, a_term, an_attempt, las
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.fenced_ledger import FencedLedger
+from middleman.billing.patience import Patience
 from middleman.domain.attempts import AttemptStatus, Declined, InvoiceStatus, Succeeded
 from middleman.domain.dunning import DunningPolicy
 from middleman.domain.ids import ChargeId, PaymentIntentId
 from middleman.ports.errors import StaleTerm, TrustLost
+from middleman.ports.store import StoreUnavailable
 
 PI = PaymentIntentId("pi_1")
+PATIENCE_S = 10.0
 PAID = Succeeded(ChargeId("ch_1"))
 
 
@@ -36,6 +39,7 @@ class Office:
             clock,
             lambda: 1.0,
             self.observer,
+            Patience(clock, PATIENCE_S),
             batch_limit=100,
             linger_s=0.02,
         )
@@ -47,7 +51,7 @@ class Office:
             yield runs
         finally:
             runs.cancel()
-            with suppress(asyncio.CancelledError, StaleTerm, TrustLost):
+            with suppress(asyncio.CancelledError, StaleTerm, StoreUnavailable, TrustLost):
                 await runs
 
 
@@ -98,9 +102,9 @@ async def test_a_write_is_given_up_when_trust_ends() -> None:
     office.store.fail["settle"] = 10_000
     async with office.open() as runs:
         waiter = asyncio.create_task(office.ledger.settle(an_attempt(), PAID))
-        await asyncio.sleep(30)
+        await asyncio.sleep(PATIENCE_S - 1)
         assert not runs.done()
-        assert 20 <= office.observer.unavailable <= 45, "it backs off to about one try a second"
+        assert 8 <= office.observer.unavailable <= 20, "it backs off to about one try a second"
         office.trust.end("the lease is gone")
         with pytest.raises(TrustLost):
             await runs
@@ -119,3 +123,15 @@ async def test_a_stale_term_ends_the_ledger_without_a_second_try() -> None:
         assert not waiter.done()
         waiter.cancel()
     assert office.observer.settlements == []
+
+
+@in_virtual_time
+async def test_a_write_is_given_up_when_the_database_stays_away() -> None:
+    office = Office()
+    office.store.fail["settle"] = 10_000
+    async with office.open() as runs:
+        waiter = asyncio.create_task(office.ledger.settle(an_attempt(), PAID))
+        with pytest.raises(StoreUnavailable):
+            async with asyncio.timeout(PATIENCE_S + 2):
+                await runs
+        waiter.cancel()
