@@ -109,6 +109,14 @@ class FaultWorld(Witnesses):
         async with self.sandbox(admin=True) as sandbox:
             (await sandbox.delete("/admin/faults")).raise_for_status()
 
+    async def revoke_leases(self) -> None:
+        """No replica runs, and the next one need not wait until the lease of the dead has expired."""
+        assert not any(replica.is_running for replica in self.cluster.replicas)
+        async with httpx.AsyncClient(base_url=self.cluster.etcd.members[0].url, timeout=10) as etcd:
+            leases = (await etcd.post("/v3/lease/leases", json={})).raise_for_status().json()
+            for lease in leases.get("leases", []):
+                (await etcd.post("/v3/lease/revoke", json={"ID": lease["ID"]})).raise_for_status()
+
     async def wipe(self) -> None:
         """Empty books on both sides; no replica runs afterwards."""
         await asyncio.gather(*(each.kill() for each in self.cluster.replicas))

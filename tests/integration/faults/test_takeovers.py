@@ -29,7 +29,7 @@ async def test_a_killed_leader_is_replaced_and_its_open_attempts_are_resolved(wo
     assert await world.cluster.member(old.name).kill() == -signal.SIGKILL
     new = await world.leader(after_term=old.term)
     assert new.name != old.name
-    assert elapsed_s(killed_at_s) < LEASE_TTL_S + 2, (
+    assert elapsed_s(killed_at_s) < LEASE_TTL_S + 4, (
         "the lease's time, and the little that taking office takes"
     )
     await world.assert_charged_once(prefix, DUE)
@@ -55,7 +55,7 @@ async def test_a_leader_that_is_asked_to_stop_hands_over_at_once_and_leaves_noth
         old.term,
         new.term,
     )
-    assert 0 <= handover_s[0]["gap_s"] < 0.5, "milliseconds; never the lease's three seconds"
+    assert 0 <= handover_s[0]["gap_s"] < 1, "milliseconds; never the lease's three seconds"
     assert started["token"] == old.term + 1
     await world.assert_charged_once(prefix, DUE)
     unknown = await world.fetch(

@@ -19,6 +19,7 @@ async def test_a_term_in_the_idempotency_key_creates_one_debt_twice(world: Fault
     wrong = {"MIDDLEMAN_UNSAFE": "term_in_key"}
     doomed = await world.launch("replica-1", {**wrong, "MIDDLEMAN_FAILPOINTS": f"after_create=kill@{LOST}"})
     assert await doomed.wait_exit(timeout_s=20) == -signal.SIGKILL
+    await world.revoke_leases()
     await world.team(replica_1=wrong)
     await world.until_paid(prefix, DUE)
     verdict = broken(await world.verdict())
