@@ -111,9 +111,8 @@ class CallsByScript:
     ) -> object:
         assert guard is not None, "the pipeline calls the processor without a guard"
         guard()
-        self._journal.append(
-            f"{operation} {getattr(request, 'intent_id', request) if operation != 'create' else ''}".strip()
-        )
+        subject = "" if operation is Operation.CREATE else f" {getattr(request, 'intent_id', request)}"
+        self._journal.append(f"{operation}{subject}")
         self.keys[operation].append(str(getattr(request, "idempotency_key", "")))
         self.repeats[operation].append(repeat)
         answers = self._script[operation]

@@ -21,7 +21,7 @@ from middleman.domain.idempotency import confirm_key, create_key
 from middleman.domain.intents import IntentStatus
 from middleman.ports.store import OpenAttempt
 
-CALLS = (Operation.CREATE, Operation.CONFIRM, Operation.READ)
+CALLS = (Operation.CREATE, Operation.CONFIRM, Operation.READ, Operation.LIST)
 
 
 class Death(BaseException):
@@ -50,13 +50,18 @@ VERDICTS: list[Verdict | None] = [
 ]
 mishaps = st.lists(st.tuples(st.sampled_from(CALLS), st.sampled_from(Fault), st.integers(1, 3)), max_size=12)
 deaths = st.lists(st.integers(1, 8), max_size=6)
+remembered = st.sets(st.sampled_from([Operation.CREATE, Operation.CONFIRM]))
 
 
 @settings(max_examples=400, deadline=None)
-@given(mishaps, deaths, st.sampled_from(VERDICTS))
-@example([(Operation.CONFIRM, Fault.UNKNOWN_AFTER, 1)], [5], None)
+@given(mishaps, deaths, remembered, st.sampled_from(VERDICTS))
+@example([(Operation.CONFIRM, Fault.UNKNOWN_AFTER, 1)], [5], set(), None)
+@example([(Operation.LIST, Fault.UNKNOWN_BEFORE, 2)], [3], {Operation.CREATE}, None)
 def test_no_sequence_of_mishaps_charges_twice_or_invents_an_outcome(
-    faults: Sequence[tuple[Operation, Fault, int]], dying: list[int], verdict: Verdict | None
+    faults: Sequence[tuple[Operation, Fault, int]],
+    dying: list[int],
+    remembered_500s: set[Operation],
+    verdict: Verdict | None,
 ) -> None:
     @in_virtual_time
     async def scenario() -> None:
@@ -67,6 +72,8 @@ def test_no_sequence_of_mishaps_charges_twice_or_invents_an_outcome(
         ledger.before_write = ledger.after_write = fate.step
         for operation, fault, times in faults:
             processor.fail(operation, fault, times=times)
+        for operation in remembered_500s:  # executed, and a 500 for ever under that key
+            processor.store_500(operation)
         if verdict is not None:
             processor.decline_next(verdict)
 
