@@ -24,6 +24,8 @@ async def _run(data_dir: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Started in the background of a shell without job control, a process inherits that SIGINT is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         asyncio.run(_run(Path(sys.argv[1])))
     except asyncio.CancelledError:
