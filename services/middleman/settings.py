@@ -98,6 +98,8 @@ class ReplicaSettings(ProcessorSettings):
     replica_name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     ops_host: str = "127.0.0.1"
     ops_port: Port = 9000
+    ops_advertise: str = ""  # host:port at which the other replicas feel the pulse; empty: host and port
+    pulse: Literal["on", "off"] = "on"
     scope: int = Field(default=0, ge=0, le=32767)
 
     etcd_endpoints: Annotated[tuple[str, ...], NoDecode] = Field(min_length=1)
@@ -135,6 +137,14 @@ class ReplicaSettings(ProcessorSettings):
             host, colon, port = endpoint.rpartition(":")
             if not (host and colon and port.isdigit()) or "//" in endpoint:
                 raise ValueError(f"{endpoint!r} must read host:port, several separated by commas")
+        return value
+
+    @field_validator("ops_advertise")
+    @classmethod
+    def _is_host_and_port(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if value and (not (host and colon and port.isdigit()) or "//" in value or "@" in value):
+            raise ValueError("must be empty or read host:port")
         return value
 
     @field_validator("failpoints")

@@ -115,6 +115,10 @@ class Witness:
         self.reasons.append(reason)
         self._saw("ended", term.number)
 
+    def leader_revoked(self, took_s: float) -> None:
+        """See `Observer`."""
+        self._saw("revoked", took_s)
+
     async def until(self, role: Role) -> None:
         """Wait until the replica is in ``role``."""
         while self.role is not role:

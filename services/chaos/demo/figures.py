@@ -80,7 +80,7 @@ class Figures:
         if self.phase != ACTING:
             return self.phase
         if self.takeovers and self.takeovers[-1].took_office_s is None:
-            return f"killed {self.takeovers[-1].killed}: the others wait for its lease to run out"
+            return f"killed {self.takeovers[-1].killed}: the others take its lease away"
         if self.subscribed < self.subscribers_wanted:
             return "subscribing customers, charging what falls due"
         return "charging what falls due"

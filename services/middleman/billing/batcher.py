@@ -1,6 +1,7 @@
 """Gather single items into batches: one database transaction for hundreds of outcomes."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -9,9 +10,10 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Hands items that arrive within `linger_s` of the first to `flush`, at most `limit` at a time.
+    """Hands items to `flush`, at most `limit` at a time, in flushes that begin at least `linger_s` apart.
 
-    One flush runs at a time, in order; what arrives meanwhile makes up the next batch. The queue is
+    After a quiet time the first item goes at once: a new leader's first charge waits for no company. Under
+    load flushes linger, and what arrives meanwhile makes up the next batch. One flush runs at a time. The queue is
     bounded by its callers, who each wait for their own result.
     """
 
@@ -29,6 +31,7 @@ class Batcher(Generic[Item, Result]):
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
+        self._next_flush_s = -math.inf  # on the loop's clock
 
     async def submit(self, item: Item) -> Result:
         """Wait until the batch that carries `item` is flushed; returns its result."""
@@ -48,16 +51,18 @@ class Batcher(Generic[Item, Result]):
             if not self._waiting:
                 self._arrived.clear()
             self._full.clear()
+            self._next_flush_s = asyncio.get_running_loop().time() + self._linger_s
             results = await self._flush([item for item, _ in batch])
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():  # its waiter may have been cancelled
                     future.set_result(result)
 
     async def _linger(self) -> None:
-        if len(self._waiting) >= self._limit or self._linger_s <= 0:
+        loop = asyncio.get_running_loop()
+        if len(self._waiting) >= self._limit or loop.time() >= self._next_flush_s:
             return
         try:
-            async with asyncio.timeout(self._linger_s):
+            async with asyncio.timeout_at(self._next_flush_s):
                 await self._full.wait()
         except TimeoutError:
             return

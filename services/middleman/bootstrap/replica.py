@@ -18,6 +18,7 @@ from middleman.adapters.postgres.engine import engine
 from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
 from middleman.adapters.postgres.office import PostgresOffice
 from middleman.adapters.postgres.store import PostgresStore
+from middleman.adapters.pulse import HttpPulse
 from middleman.adapters.system_clock import SystemClock
 from middleman.billing.collect import Collector
 from middleman.billing.names import RequestNames, StableNames
@@ -28,6 +29,7 @@ from middleman.bootstrap.processor import processor
 from middleman.bootstrap.unsafe import IntentPerAttempt, IntentPerAttemptNames, TermInKey
 from middleman.domain.dunning import DunningPolicy
 from middleman.leadership.observer import Observer
+from middleman.leadership.pulse import CandidateName, PulseWatch
 from middleman.leadership.replica import Replica
 from middleman.leadership.timing import LeaseTiming, LifeTiming, lease_errors, life_errors
 from middleman.ports.clock import Clock
@@ -47,7 +49,9 @@ _WARM_RETRY_S = 0.5
 class ReplicaProcess:
     """Everything that one replica process owns."""
 
+    holder: str
     life: Replica
+    leader_watch: PulseWatch | None
     coordinator: Coordinator
     payment_processor: PaymentProcessor
     pool: AsyncEngine
@@ -75,6 +79,15 @@ class ReplicaProcess:
                 log.info("replica.warm", sessions=self.warm_sessions, connections=self.warm_connections)
             except Exception as error:  # noqa: BLE001 -- see _told
                 log.warning("replica.not_warm", error=_told(error))
+                await asyncio.sleep(_WARM_RETRY_S)
+
+    async def watch_the_leader(self) -> None:
+        """Feel the leader's pulse, so that its death is noticed before its lease runs out."""
+        while self.leader_watch is not None:
+            try:
+                await self.leader_watch.run()
+            except Exception as error:  # noqa: BLE001 -- see _told
+                log.error("pulse.watch_failed", error=_told(error))
                 await asyncio.sleep(_WARM_RETRY_S)
 
     async def keep_beating(self, role: Callable[[], str]) -> None:
@@ -156,8 +169,11 @@ def build_replica(
         observer=billing_observer,
         collector=IntentPerAttempt if "intent_per_attempt" in settings.unsafe else Collector,
     )
+    candidate = CandidateName(holder, settings.ops_advertise or f"{settings.ops_host}:{settings.ops_port}")
+    watch = PulseWatch(candidate, settings.scope, coordinator, HttpPulse(), clock, uniform, observer)
     replica = Replica(
         name=holder,
+        candidate=str(candidate),
         scope=settings.scope,
         coordinator=coordinator,
         office=PostgresOffice(pool, uuid4),
@@ -168,7 +184,9 @@ def build_replica(
         observer=observer,
     )
     return ReplicaProcess(
+        holder=holder,
         life=replica,
+        leader_watch=watch if settings.pulse == "on" else None,
         coordinator=coordinator,
         payment_processor=payments,
         pool=pool,

@@ -48,6 +48,10 @@ class Observer(Protocol):
         """The pipeline has stopped, ``lasted_s`` after the start; the lease is given up next."""
         ...
 
+    def leader_revoked(self, took_s: float) -> None:
+        """We took a dead leader's lease away, ``took_s`` after its pulse broke."""
+        ...
+
 
 class SilentObserver:
     """Observes nothing: for callers that need no metrics."""
@@ -62,4 +66,7 @@ class SilentObserver:
         """Ignore."""
 
     def term_ended(self, term: Term, reason: str, lasted_s: float, at_s: float) -> None:
+        """Ignore."""
+
+    def leader_revoked(self, took_s: float) -> None:
         """Ignore."""

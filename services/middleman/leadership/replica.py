@@ -51,6 +51,7 @@ class Replica:
         self,
         *,
         name: str,
+        candidate: str | None = None,
         scope: int,
         coordinator: Coordinator,
         office: Office,
@@ -60,8 +61,12 @@ class Replica:
         timing: LifeTiming,
         observer: Observer,
     ) -> None:
-        """``uniform`` gives numbers in ``[0, 1)`` for jitter; ``name`` is unique among the replicas."""
+        """``uniform`` gives numbers in ``[0, 1)`` for jitter; ``name`` is unique among the replicas.
+
+        ``candidate`` is what stands in the election key; the name, unless the key has to say more.
+        """
         self._name = name
+        self._candidate = candidate or name
         self._scope = scope
         self._coordinator = coordinator
         self._office = office
@@ -103,7 +108,7 @@ class Replica:
             async with AsyncExitStack() as stack:
                 async with interrupted_by(stopping):
                     candidacy = await stack.enter_async_context(
-                        self._coordinator.candidacy(self._scope, self._name)
+                        self._coordinator.candidacy(self._scope, self._candidate)
                     )
                     self._became(Role.FOLLOWER)
                     entered_s = self._clock.boottime_s()

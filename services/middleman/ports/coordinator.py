@@ -113,7 +113,7 @@ class Coordinator(Protocol):
     async def revoke(self, lease_id: int) -> bool:
         """Revoke exactly this lease, and with it the election key that it carries.
 
-        For a follower that *knows* the leader's process is gone (DESIGN §2, failover). ``False`` when
+        For a follower that *knows* the leader's process is gone (DESIGN §2.11). ``False`` when
         the lease was already gone. A wrong suspicion costs one needless failover and nothing else.
 
         Raises:

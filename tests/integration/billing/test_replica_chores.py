@@ -20,6 +20,8 @@ Logs = list[MutableMapping[str, Any]]
 def process(rig: StoreRig) -> ReplicaProcess:
     """A replica's process without a life: the chores need none."""
     return ReplicaProcess(
+        holder="replica-1#1",
+        leader_watch=None,
         life=None,  # type: ignore[arg-type]  # not used by the chores
         coordinator=None,  # type: ignore[arg-type]  # likewise
         payment_processor=FakeProcessor(),

@@ -62,7 +62,7 @@ def test_a_frame_shows_the_whole_moment_on_the_smallest_terminal() -> None:
         *("12,345 charges settled", "505 a second", "112 due now", "321 declined, 4 other"),
         *("replica-3 replica-1 3.0 s", "3.4 s", "nobody"),
         *("replica-2 takes office", "1,432/2,000 subscribers"),
-        "killed replica-1: the others wait for its lease to run out",
+        "killed replica-1: the others take its lease away",
     ):
         assert expected in picture
 

@@ -38,7 +38,9 @@ async def run(settings: ReplicaSettings) -> None:
     registry = CollectorRegistry()
     metrics = ReplicaMetrics(registry)
     replica = build_replica(settings, observer=metrics, billing_observer=metrics)
-    runner = web.AppRunner(ops_app(settings.replica_name, metrics, registry, lambda: replica.warm))
+    app = ops_app(settings.replica_name, replica.holder, metrics, registry, lambda: replica.warm)
+    # Pulses never end by themselves: a listener's going cancels one, and a stop waits for none of them.
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await _listen(runner, settings)
@@ -66,6 +68,7 @@ async def _listen(runner: web.AppRunner, settings: ReplicaSettings) -> None:
 async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyncio.Event) -> None:
     chores = [
         asyncio.create_task(replica.keep_warm(), name="warm"),
+        asyncio.create_task(replica.watch_the_leader(), name="pulse"),
         asyncio.create_task(replica.keep_beating(lambda: metrics.role.value), name="heartbeat"),
     ]
     try:

@@ -34,6 +34,9 @@ class ReplicaMetrics:
         self._elections = counter("elections_won_total", "Elections won")
         self._election_s = histogram("election_wait_seconds", "From candidacy to election", failover=True)
         self._office_s = histogram("office_seconds", "From election to the term's start", failover=True)
+        self._revoked_s = histogram(
+            "leader_revoked_seconds", "From a leader's broken pulse to the end of its lease", failover=True
+        )
         self._terms_ended = counter("terms_ended_total", "Terms ended")
         self._term_s = gauge("last_term_seconds", "How long the last term of this replica lasted")
         self._recovery_s = histogram(
@@ -92,6 +95,10 @@ class ReplicaMetrics:
         self.in_flight(0, 0)
         self._terms_ended.inc()
         self._term_s.set(lasted_s)
+
+    def leader_revoked(self, took_s: float) -> None:
+        """Count a dead leader that we noticed."""
+        self._revoked_s.observe(took_s)
 
     # Billing --------------------------------------------------------------------------------------
 

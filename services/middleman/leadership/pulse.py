@@ -1,0 +1,135 @@
+"""Fast failover: a follower that sees the leader's process die revokes its lease (DESIGN §2.11).
+
+::
+
+    hold a connection to the leader ──closed or reset──▶ connect again ──answers──▶ it lives: hold on
+                                                             │ refused, or another process is there
+                                                             ▼
+                              leader key still carries that lease? ──no──▶ somebody was faster
+                                                             │ yes
+                                                             ▼
+                                          revoke exactly that lease: the election goes on at once
+
+Silence is no evidence: a frozen or unreachable leader is left to its lease. So is a leader to whom no
+connection ever stood: a wrong address must not cost anybody the office. A wrong suspicion costs one
+needless failover and nothing else, because of the fence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from middleman.leadership.observer import Observer
+from middleman.ports.clock import Clock
+from middleman.ports.coordinator import Coordinator, CoordinatorUnavailable, LeaderRecord
+from middleman.ports.pulse import Beat, NoPulse, Pulse
+
+log = structlog.get_logger(__name__)
+
+_AT = "@"
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateName:
+    """What a candidate writes into the election key: who it is, and where its pulse is felt."""
+
+    holder: str
+    address: str
+
+    def __str__(self) -> str:
+        return f"{self.holder}{_AT}{self.address}" if self.address else self.holder
+
+    @classmethod
+    def parse(cls, text: str) -> CandidateName:
+        """The inverse of ``str``; the address is empty where the candidate names none."""
+        holder, _, address = text.partition(_AT)
+        return cls(holder, address)
+
+
+@dataclass(frozen=True, slots=True)
+class PulseWatch:
+    """One follower's watch over whoever leads its scope.
+
+    ``poll_s`` is how often it looks who leads, and so how soon it feels a new leader's pulse.
+    """
+
+    me: CandidateName
+    scope: int
+    coordinator: Coordinator
+    pulse: Pulse
+    clock: Clock
+    uniform: Callable[[], float]
+    observer: Observer
+    poll_s: float = 0.25
+
+    async def run(self) -> None:
+        """Watch until cancelled. Faults of the coordinator are waited out."""
+        while True:
+            record = await self._leader()
+            if record is not None and record.candidate != str(self.me):
+                await self._hold(record)
+            await self.clock.sleep(self.poll_s * (0.5 + self.uniform() / 2))
+
+    async def _leader(self) -> LeaderRecord | None:
+        try:
+            return await self.coordinator.leader(self.scope)
+        except CoordinatorUnavailable:
+            return None  # the candidacy beside us tells that story
+
+    async def _hold(self, record: LeaderRecord) -> None:
+        """Hold the leader's pulse until it breaks or somebody else leads."""
+        leader = CandidateName.parse(record.candidate)
+        if not leader.address:
+            return
+        try:
+            async with self.pulse.feel(leader.address, leader.holder) as beat:
+                log.info("pulse.felt", leader=leader.holder, address=leader.address)
+                ended = await self._until_broken(beat, record)
+        except NoPulse as error:
+            log.debug("pulse.not_felt", leader=leader.holder, reason=str(error))
+            return
+        if ended is not None:
+            await self._suspect(record, leader, ended)
+
+    async def _until_broken(self, beat: Beat, record: LeaderRecord) -> str | None:
+        """How the connection ended, or None when somebody else leads by now."""
+        broken = asyncio.ensure_future(beat.broken())
+        try:
+            while True:
+                await asyncio.wait({broken}, timeout=self.poll_s)
+                if broken.done():
+                    return broken.result()
+                now = await self._leader()
+                if now is not None and now.lease_id != record.lease_id:
+                    return None
+        finally:
+            broken.cancel()
+
+    async def _suspect(self, record: LeaderRecord, leader: CandidateName, ended: str) -> None:
+        """The connection broke: make sure, then let the election go on."""
+        broke_s = self.clock.boottime_s()
+        try:
+            async with self.pulse.feel(leader.address, leader.holder):
+                log.info("pulse.back", leader=leader.holder, ended=ended)
+                return
+        except NoPulse as error:
+            log.info(
+                "pulse.broken", leader=leader.holder, ended=ended, again=str(error), definite=error.definite
+            )
+            if not error.definite:
+                return
+        try:
+            held = await self.coordinator.leader(self.scope)
+            if held is None or held.lease_id != record.lease_id:
+                return
+            revoked = await self.coordinator.revoke(record.lease_id)
+        except CoordinatorUnavailable as error:
+            log.warning("leader.not_revoked", leader=leader.holder, reason=str(error))
+            return
+        took_s = self.clock.boottime_s() - broke_s
+        self.observer.leader_revoked(took_s)
+        log.info("leader.revoked", leader=leader.holder, first=revoked, took_s=round(took_s, 4))
