@@ -100,6 +100,9 @@ class ReplicaSettings(ProcessorSettings):
     ops_port: Port = 9000
     ops_advertise: str = ""  # host:port at which the other replicas feel the pulse; empty: host and port
     pulse: Literal["on", "off"] = "on"
+    ops_token: SecretStr | None = Field(
+        default=None, min_length=16
+    )  # None: nobody may ask the leader to resign
     scope: int = Field(default=0, ge=0, le=32767)
 
     etcd_endpoints: Annotated[tuple[str, ...], NoDecode] = Field(min_length=1)

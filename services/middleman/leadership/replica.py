@@ -75,6 +75,7 @@ class Replica:
         self._timing = timing
         self._observer = observer
         self._backoff = Backoff(timing.backoff_initial_s, timing.backoff_max_s, uniform)
+        self._resigning = asyncio.Event()
         self._role: Role | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -100,6 +101,13 @@ class Replica:
             pass  # a stop during the pause is a stop
         finally:
             self._became(Role.STOOD_DOWN)
+
+    def resign(self) -> bool:
+        """Hand over: drain, give the lease up, and stand again. False when this replica does not lead."""
+        if self._role is not Role.LEADER:
+            return False
+        self._resigning.set()
+        return True
 
     async def _stand(self, stopping: asyncio.Event) -> None:
         """Stand once, and if elected lead; on return the lease is given up."""
@@ -144,12 +152,13 @@ class Replica:
 
     async def _serve(self, term: Term, candidacy: Candidacy, stopping: asyncio.Event, won_s: float) -> None:
         started_s = self._clock.boottime_s()
+        self._resigning.clear()
         self._became(Role.LEADER)
         self._observer.term_started(term, started_s - won_s, started_s)
         log.info("term.started", token=term.number, replica=self._name, office_s=round(started_s - won_s, 4))
         reason = "the replica was cancelled"
         try:
-            ending = await serve(self._lead, term, candidacy, stopping, self._timing)
+            ending = await serve(self._lead, term, candidacy, stopping, self._resigning, self._timing)
             reason = ending.reason
         finally:
             # Told before the resignation, which takes a while when the coordinator is away.

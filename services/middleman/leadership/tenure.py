@@ -56,9 +56,16 @@ class Ending:
 
 
 async def serve(
-    lead: Lead, term: Term, candidacy: Candidacy, stopping: asyncio.Event, timing: LifeTiming
+    lead: Lead,
+    term: Term,
+    candidacy: Candidacy,
+    stopping: asyncio.Event,
+    resigning: asyncio.Event,
+    timing: LifeTiming,
 ) -> Ending:
-    """Run ``lead`` for ``term``; on return the pipeline has stopped.
+    """Run ``lead`` for ``term`` until it is lost, or drain it when one of the two events is set.
+
+    On return the pipeline has stopped.
 
     Raises:
         PipelineStuck: the pipeline ignored its cancellation for ``hard_stop_s``.
@@ -66,7 +73,7 @@ async def serve(
     draining = asyncio.Event()
     work = asyncio.create_task(_run(lead, term, candidacy.trust, draining), name=f"lead-{term.number}")
     lost = asyncio.create_task(candidacy.lost(), name=f"lost-{term.number}")
-    asked = asyncio.create_task(stopping.wait(), name=f"stop-{term.number}")
+    asked = asyncio.create_task(_either(stopping, resigning), name=f"stop-{term.number}")
     try:
         await asyncio.wait({work, lost, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done() and not lost.done():
@@ -79,6 +86,15 @@ async def serve(
         asked.cancel()
         await _stop(work, timing.hard_stop_s)
     return ending
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
+    waits = [asyncio.create_task(first.wait()), asyncio.create_task(second.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 async def _run(lead: Lead, term: Term, trust: Trust, draining: asyncio.Event) -> None:

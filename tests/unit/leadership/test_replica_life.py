@@ -432,3 +432,32 @@ async def _cancel_itself(term: Term, trust: Trust, draining: asyncio.Event) -> N
 async def _notice_lost_trust(term: Term, trust: Trust, draining: asyncio.Event) -> None:
     await asyncio.sleep(1)
     raise TrustLost("looked at the clock")
+
+
+@in_virtual_time
+async def test_a_leader_that_is_asked_to_resign_drains_hands_over_and_stands_again() -> None:
+    async with world() as w:
+        first = await w.leading("r1")
+        second = w.replica("r2")
+        await w.clock.sleep(5)
+        asked_s = w.clock.boottime_s()
+        assert first.replica.resign()
+        await second.pipeline.started.wait()
+        assert w.clock.boottime_s() - asked_s < 0.1, "the successor waits for no lease"
+        assert first.pipeline.drained == 1
+        assert w.office.left == [(1, "stopped")]
+        await first.witness.until(Role.FOLLOWER)
+        assert not first.replica.resign(), "who does not lead has nothing to hand over"
+        await w.clock.sleep(60)
+        assert second.witness.role is Role.LEADER, "and nobody disturbs the successor"
+
+
+@in_virtual_time
+async def test_a_request_to_resign_does_not_outlive_its_term() -> None:
+    async with world() as w:
+        only = await w.leading("r1")
+        assert only.replica.resign()
+        await only.pipeline.ended.wait()
+        await only.pipeline.started.wait()
+        await w.clock.sleep(60)
+        assert [term.number for term in only.pipeline.terms] == [1, 2]

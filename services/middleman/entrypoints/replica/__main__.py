@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from middleman.bootstrap.replica import ReplicaProcess, build_replica
 from middleman.entrypoints.replica.metrics import ReplicaMetrics
-from middleman.entrypoints.replica.ops import ops_app
+from middleman.entrypoints.replica.ops import HandOver, ops_app
 from middleman.entrypoints.startup import configure_logging
 from middleman.leadership.tenure import PipelineStuck
 from middleman.settings import ReplicaSettings, load, refuse
@@ -38,7 +38,14 @@ async def run(settings: ReplicaSettings) -> None:
     registry = CollectorRegistry()
     metrics = ReplicaMetrics(registry)
     replica = build_replica(settings, observer=metrics, billing_observer=metrics)
-    app = ops_app(settings.replica_name, replica.holder, metrics, registry, lambda: replica.warm)
+    app = ops_app(
+        settings.replica_name,
+        replica.holder,
+        metrics,
+        registry,
+        lambda: replica.warm,
+        _hand_over(settings, replica),
+    )
     # Pulses never end by themselves: a listener's going cancels one, and a stop waits for none of them.
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
@@ -53,6 +60,12 @@ async def run(settings: ReplicaSettings) -> None:
     finally:
         await runner.cleanup()
         await replica.close()
+
+
+def _hand_over(settings: ReplicaSettings, replica: ReplicaProcess) -> HandOver | None:
+    if settings.ops_token is None:
+        return None
+    return HandOver(settings.ops_token.get_secret_value(), replica.life.resign)
 
 
 async def _listen(runner: web.AppRunner, settings: ReplicaSettings) -> None:

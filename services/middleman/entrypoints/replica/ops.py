@@ -1,8 +1,10 @@
 """The replica's operations endpoint: for probes, Prometheus and whoever asks who leads."""
 
 import asyncio
+import hmac
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -16,12 +18,43 @@ READY_ROLES = (Role.FOLLOWER, Role.LEADER)
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """`POST /leader/resign`: the leader drains and gives its lease up, and another replica leads.
+
+    `resign` is False when this replica does not lead. Callers prove themselves by `Bearer <token>`.
+    """
+
+    token: str
+    resign: Callable[[], bool]
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """202 and on its way; 401 without the token; 409 when somebody else leads."""
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self.token.encode()):
+            return web.json_response(
+                {"error": "send Authorization: Bearer with the value of MIDDLEMAN_OPS_TOKEN"},
+                status=401,
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        if not self.resign():
+            return web.json_response(
+                {"error": "this replica does not lead: ask the one that does"}, status=409
+            )
+        return web.json_response({"status": "resigning"}, status=202)
+
+
 def ops_app(
-    name: str, holder: str, metrics: ReplicaMetrics, registry: CollectorRegistry, warmed: Callable[[], bool]
+    name: str,
+    holder: str,
+    metrics: ReplicaMetrics,
+    registry: CollectorRegistry,
+    warmed: Callable[[], bool],
+    hand_over: HandOver | None = None,
 ) -> web.Application:
     """`/livez`, `/readyz`, `/leader`, `/metrics`, and `/pulse`, whose answer lasts as long as the process `holder`.
 
-    `warmed` says whether connections are open.
+    `warmed` says whether connections are open. `POST /leader/resign` exists where `hand_over` is given.
     """
 
     async def livez(request: web.Request) -> web.Response:
@@ -60,4 +93,6 @@ def ops_app(
     app.router.add_get("/leader", leader)
     app.router.add_get("/metrics", prometheus)
     app.router.add_get(PULSE_PATH, pulse)
+    if hand_over is not None:
+        app.router.add_post("/leader/resign", hand_over.answer)
     return app

@@ -1,0 +1,40 @@
+"""`POST /leader/resign`: nobody gets in without the token, and only a leader hands over."""
+
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+
+from middleman.entrypoints.replica.metrics import ReplicaMetrics
+from middleman.entrypoints.replica.ops import HandOver, ops_app
+
+TOKEN = "a-token-that-is-long-enough"
+
+
+async def ask(hand_over: HandOver | None, authorization: str | None) -> int:
+    registry = CollectorRegistry()
+    app = ops_app("replica-1", "replica-1#aa", ReplicaMetrics(registry), registry, lambda: True, hand_over)
+    async with TestClient(TestServer(app)) as client:
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return (await client.post("/leader/resign", headers=headers)).status
+
+
+async def test_only_the_token_makes_a_leader_resign() -> None:
+    asked: list[bool] = []
+
+    def resign() -> bool:
+        asked.append(True)
+        return True
+
+    hand_over = HandOver(TOKEN, resign)
+    for wrong in (None, "", TOKEN, "Basic " + TOKEN, "Bearer", "Bearer wrong", f"Bearer {TOKEN}x"):
+        assert await ask(hand_over, wrong) == 401
+    assert asked == []
+    assert await ask(hand_over, f"Bearer {TOKEN}") == 202
+    assert asked == [True]
+
+
+async def test_who_does_not_lead_says_so() -> None:
+    assert await ask(HandOver(TOKEN, lambda: False), f"Bearer {TOKEN}") == 409
+
+
+async def test_without_a_token_in_the_settings_there_is_nothing_to_ask() -> None:
+    assert await ask(None, f"Bearer {TOKEN}") == 404
