@@ -8,6 +8,7 @@ from cluster.environment import clean_environment
 from cluster.health import answers_ok
 from cluster.keys import ClusterKeys
 from cluster.leashed import Command
+from cluster.links import Link, LinkGroup, ReplicaLinks
 from cluster.one_shot import run_to_end
 from cluster.ports import HOST
 from cluster.postgres import PostgresServer
@@ -72,11 +73,29 @@ def api_member(context: AppContext, name: str, port: int) -> ManagedProcess:
     return _member(context, "api", name, port, context.spec.commands.api, own)
 
 
-def replica_member(context: AppContext, name: str, port: int) -> ManagedProcess:
-    """One replica; `port` is that of its operations endpoint."""
+def replica_links(context: AppContext, name: str, port: int) -> ReplicaLinks:
+    """Links of its own for one replica; `port` is that of its operations endpoint."""
+    processor = context.stripe_api_base.removeprefix("http://") if context.spec.with_sandbox else ""
+    return ReplicaLinks(
+        etcd=LinkGroup(
+            Link(f"{name} -> etcd-{number}", endpoint)
+            for number, endpoint in enumerate(context.etcd_endpoints, start=1)
+        ),
+        postgres=Link(f"{name} -> postgres", f"{HOST}:{context.postgres.port}"),
+        processor=Link(f"{name} -> sandbox", processor) if processor else None,
+        peer=Link(f"peers -> {name}", f"{HOST}:{port}"),
+    )
+
+
+def replica_member(
+    context: AppContext, name: str, port: int, links: ReplicaLinks | None = None
+) -> ManagedProcess:
+    """One replica; `port` is that of its operations endpoint, `links` what it is told to connect to instead."""
     own = context.processor() | {
         "MIDDLEMAN_DATABASE_URL": context.postgres.dsn(
-            user="middleman_replica", password=context.keys.db_password_replica
+            user="middleman_replica",
+            password=context.keys.db_password_replica,
+            port=links.postgres.port if links is not None else None,
         ),
         "MIDDLEMAN_ETCD_ENDPOINTS": ",".join(context.etcd_endpoints),
         "MIDDLEMAN_REPLICA_NAME": name,
@@ -84,6 +103,11 @@ def replica_member(context: AppContext, name: str, port: int) -> ManagedProcess:
         "MIDDLEMAN_OPS_PORT": str(port),
         "MIDDLEMAN_LEASE_TTL_S": str(context.spec.lease_ttl_s),
     }
+    if links is not None:
+        own["MIDDLEMAN_ETCD_ENDPOINTS"] = ",".join(link.endpoint for link in links.etcd)
+        own["MIDDLEMAN_OPS_ADVERTISE"] = links.peer.endpoint
+        if links.processor is not None:
+            own["MIDDLEMAN_STRIPE_API_BASE"] = f"http://{links.processor.endpoint}"
     return _member(context, "replica", name, port, context.spec.commands.replica, own)
 
 

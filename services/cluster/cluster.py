@@ -13,6 +13,7 @@ from cluster.app import migrate
 from cluster.errors import ClusterError
 from cluster.etcd import EtcdCluster
 from cluster.keys import ClusterKeys
+from cluster.links import ReplicaLinks
 from cluster.lock import DataDirLock
 from cluster.postgres import PostgresServer
 from cluster.process import ManagedProcess
@@ -129,8 +130,18 @@ class Cluster:
                 return member
         raise ClusterError(f"no member {name!r}: there are {', '.join(each.name for each in self.members)}")
 
+    def links(self, replica: str) -> ReplicaLinks:
+        """The links of one replica, by its name; raises `ClusterError` in a cluster without links."""
+        found = self._running.links.get(replica)
+        if found is None:
+            named = ", ".join(self._running.links) or "none: it was specified with links=False"
+            raise ClusterError(f"no links of {replica!r}: this cluster has {named}")
+        return found
+
     async def heal(self) -> None:
-        """Resumes what is frozen, starts what is down, and waits until every member is ready."""
+        """Heals links, resumes what is frozen, starts what is down, and waits until every member is ready."""
+        for links in self._running.links.values():
+            links.all.heal()
         for member in self.members:
             if member.is_paused:
                 member.resume()
@@ -174,6 +185,7 @@ class Cluster:
     async def _start_members(self, topology: Topology) -> None:
         for member in topology.members:
             member.on_change = self._publish
+        topology.start_links()
         servers = [
             self._timed("postgres", topology.postgres.start()),
             self._timed("etcd", topology.etcd.start()),

@@ -93,10 +93,20 @@ class PostgresServer(ManagedProcess):
         """The superuser's password."""
         return (self._directory / "superuser-password").read_text()
 
-    def dsn(self, *, user: str = SUPERUSER, password: str | None = None, database: str = DATABASE) -> str:
-        """A URL `postgresql://user:password@127.0.0.1:port/database`, by default of the superuser."""
+    def dsn(
+        self,
+        *,
+        user: str = SUPERUSER,
+        password: str | None = None,
+        database: str = DATABASE,
+        port: int | None = None,
+    ) -> str:
+        """A URL `postgresql://user:password@127.0.0.1:port/database`, by default of the superuser.
+
+        `port` is for those who come through a link.
+        """
         secret = self.password if password is None else password
-        return f"postgresql://{quote(user)}:{quote(secret)}@{HOST}:{self.port}/{quote(database)}"
+        return f"postgresql://{quote(user)}:{quote(secret)}@{HOST}:{port or self.port}/{quote(database)}"
 
     async def connect(self, database: str = DATABASE) -> "asyncpg.Connection[asyncpg.Record]":
         """A new connection as superuser; the caller closes it."""

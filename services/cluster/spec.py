@@ -33,6 +33,7 @@ class ClusterSpec:
     """A cluster to start; raises `ValueError` for one that cannot work.
 
     `data_dir` holds everything and may be used by one cluster at a time; `fresh` empties it first.
+    `links` puts a controllable link between each replica and everything it talks to (`Cluster.links`).
     `extra_env` is keyed by a kind (`migrate`, `api`, `replica`, `sandbox`) or by a member's name
     (`replica-2`), the name winning. Without the sandbox, `stripe_api_key` has to be a Stripe test key.
     """
@@ -47,6 +48,7 @@ class ClusterSpec:
     lease_ttl_s: int = 3
     environment: Environment = "test"
     fresh: bool = False
+    links: bool = False
     commands: Commands = field(default_factory=Commands)
     extra_env: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
     etcd_timing: EtcdTiming = field(default_factory=EtcdTiming)

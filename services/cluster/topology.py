@@ -1,14 +1,15 @@
 """The members of one cluster, made from its spec but not started, and the ports that they keep."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cluster.app import AppContext, api_member, replica_member
+from cluster.app import AppContext, api_member, replica_links, replica_member
 from cluster.etcd import EtcdCluster
 from cluster.keys import ClusterKeys
+from cluster.links import ReplicaLinks
 from cluster.ports import ReservedPort, reserve_port
 from cluster.postgres import PostgresServer
 from cluster.process import ManagedProcess
@@ -29,6 +30,7 @@ class Topology:
     sandbox: SandboxServer | None
     apis: tuple[ManagedProcess, ...]
     replicas: tuple[ManagedProcess, ...]
+    links: Mapping[str, ReplicaLinks]
     app_ports: tuple[ReservedPort, ...]
 
     @classmethod
@@ -56,13 +58,19 @@ class Topology:
         )
         apis = {name: reserve_port(kept.get(name)) for name in _names("api", spec.apis)}
         replicas = {name: reserve_port(kept.get(name)) for name in _names("replica", spec.replicas)}
+        links = {
+            name: replica_links(context, name, port.number) for name, port in replicas.items() if spec.links
+        }
         topology = cls(
             context=context,
             postgres=postgres,
             etcd=etcd,
             sandbox=sandbox,
             apis=tuple(api_member(context, name, port.number) for name, port in apis.items()),
-            replicas=tuple(replica_member(context, name, port.number) for name, port in replicas.items()),
+            replicas=tuple(
+                replica_member(context, name, port.number, links.get(name)) for name, port in replicas.items()
+            ),
+            links=links,
             app_ports=(*apis.values(), *replicas.values()),
         )
         topology._keep_ports()
@@ -78,12 +86,25 @@ class Topology:
         """What to call, one after the other, to take everything down: who needs others goes first."""
         sandbox = (self.sandbox.close,) if self.sandbox is not None else ()
         return (
-            lambda: gather_all(replica.stop() for replica in self.replicas),
+            self._stop_replicas,
             lambda: gather_all(api.stop() for api in self.apis),
             *sandbox,
             self.etcd.close,
             self.postgres.close,
         )
+
+    def start_links(self) -> None:
+        """Lets the links listen; what they lead to need not be there yet."""
+        for links in self.links.values():
+            for link in links.all:
+                link.start()
+
+    async def _stop_replicas(self) -> None:
+        """Heals the links first: who is cut off cannot take its leave."""
+        for links in self.links.values():
+            links.all.heal()
+        await gather_all(replica.stop() for replica in self.replicas)
+        await gather_all(link.close() for links in self.links.values() for link in links.all)
 
     def release_ports(self) -> None:
         """Gives the ports of API and replicas back; the servers release theirs when they close."""

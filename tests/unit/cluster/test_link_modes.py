@@ -52,6 +52,7 @@ class Server:
             if orderly:
                 writer.close()
             else:
+                assert isinstance(writer.transport, asyncio.Transport)  # TCP
                 reset(writer.transport)
 
     async def close(self) -> None:
