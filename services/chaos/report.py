@@ -95,4 +95,6 @@ def run_summary(outcome: Outcome) -> RenderableType:
 def _spread(seconds: list[float]) -> str:
     if not seconds:
         return "-"
+    if max(seconds) < 1:
+        return f"{median(seconds) * 1000:.0f} ms (median; {min(seconds) * 1000:.0f} to {max(seconds) * 1000:.0f})"
     return f"{median(seconds):.2f} s (median; {min(seconds):.2f} to {max(seconds):.2f})"

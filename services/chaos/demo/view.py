@@ -147,7 +147,9 @@ def _takeovers(takeovers: Sequence[Takeover]) -> RenderableType:
 
 
 def _seconds(value: float | None) -> str:
-    return f"{value:.1f} s" if value is not None else ""
+    if value is None:
+        return ""
+    return f"{value:.1f} s" if value >= 1 else f"{value * 1000:.0f} ms"
 
 
 def _ticker(figures: Figures) -> RenderableType:

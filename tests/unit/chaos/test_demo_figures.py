@@ -46,7 +46,7 @@ def busy() -> Figures:
         ReplicaFigure("replica-3", "follower", None, 2413),
     ]
     figures.takeovers = [
-        Takeover("replica-3", 1, NOW, 0, "replica-1", 2, 3.02, 3.41),
+        Takeover("replica-3", 1, NOW, 0, "replica-1", 2, 0.041, 3.41),
         Takeover("replica-1", 2, NOW, 0),
     ]
     figures.ticker.append(Tick(1, NOW, "replica-2 takes office: term 4", "term"))
@@ -60,7 +60,7 @@ def test_a_frame_shows_the_whole_moment_on_the_smallest_terminal() -> None:
         *("7 December 2026 14:22", "30 days a minute", "01:23"),
         *("replica-2 leader term 4", "replica-1 dead", "replica-3 follower"),
         *("12,345 charges settled", "505 a second", "112 due now", "321 declined, 4 other"),
-        *("replica-3 replica-1 3.0 s", "3.4 s", "nobody"),
+        *("replica-3 replica-1 41 ms", "3.4 s", "nobody"),
         *("replica-2 takes office", "1,432/2,000 subscribers"),
         "killed replica-1: the others take its lease away",
     ):
