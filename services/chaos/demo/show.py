@@ -3,10 +3,9 @@
 import asyncio
 import contextlib
 import re
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +16,7 @@ from chaos.demo.figures import ACTING, Figures
 from chaos.demo.scenario import Scenario
 from chaos.demo.stage import Outcome, perform
 from chaos.demo.view import frame
+from chaos.interruption import interruptible
 from cluster.cluster import Cluster
 from cluster.spec import ClusterSpec
 
@@ -38,7 +38,7 @@ async def show(
     figures = Figures(scenario.subscribers)
     stop = asyncio.Event()
     snapshots = _Snapshots() if picture is not None else None
-    with _interruptible(stop) as allow_rest:
+    with interruptible(stop) as allow_rest:
         async with _drawn(figures, console), Cluster(spec, progress=figures.progress.append) as cluster:
             allow_rest()
             outcome = await perform(
@@ -52,33 +52,6 @@ async def show(
     if picture is not None and snapshots is not None:
         snapshots.save(picture)
     return outcome
-
-
-@contextlib.contextmanager
-def _interruptible(stop: asyncio.Event) -> Iterator[Callable[[], None]]:
-    """First ask to stop, then cancel; while nothing runs yet, cancel at once. Yields what to call once it does."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None  # we run inside a task
-    running = False
-
-    def on_signal() -> None:
-        if running and not stop.is_set():
-            stop.set()
-        else:
-            task.cancel()
-
-    def allow_rest() -> None:
-        nonlocal running
-        running = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield allow_rest
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 @contextlib.asynccontextmanager

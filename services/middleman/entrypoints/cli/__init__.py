@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from middleman.entrypoints.cli import api_key, bench, demo, judge, processes, up
+from middleman.entrypoints.cli import api_key, bench, chaos, demo, judge, processes, up
 
 app = typer.Typer(
     name="middleman",
@@ -22,6 +22,7 @@ app.command("api")(processes.api)
 app.command("replica")(processes.replica)
 app.add_typer(api_key.app, name="api-key")
 app.add_typer(bench.app, name="bench")
+app.add_typer(chaos.app, name="chaos")
 
 
 def main(arguments: list[str] | None = None) -> None:
