@@ -72,11 +72,11 @@ def stage_values(runs: Sequence[Takeover], path: Path) -> dict[str, list[float]]
     return {name: found for name, found in values.items() if found}
 
 
-def told(run: Takeover, plan: Plan, path: Path) -> str:
+def told(run: Takeover, plan: Plan) -> str:
     """One run on one line."""
     needless = f", {run.needless_terms} needless in between" if run.needless_terms else ""
     return (
-        f"{plan.kind} {run.number}/{plan.runs} ({path}): {run.victim} -> {run.successor}, "
+        f"{plan.kind} {run.number}/{plan.runs} ({run.path}): {run.victim} -> {run.successor}, "
         f"term {run.successor_term}{needless}: charges after {seconds(run.total_s)}"
     )
 

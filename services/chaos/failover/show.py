@@ -94,7 +94,7 @@ class _Measurement:
                     if run is None:
                         return
                     self.runs.append(run)
-                    self.progress(told(run, self.plan, path))
+                    self.progress(told(run, self.plan))
 
     async def _take(self, path: Path) -> None:
         """Make the replicas notice as the path says."""

@@ -29,7 +29,7 @@ def failover(
     kind: Annotated[
         Literal["crash", "freeze", "graceful", "partition"],
         typer.Option(help="What happens to the leader: SIGKILL, SIGSTOP, SIGTERM, or cut off from etcd."),
-    ],
+    ] = "crash",
     runs: Annotated[int, typer.Option(help="How often, on each path.")] = 20,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write every run and the verdict to this file.")
