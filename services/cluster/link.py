@@ -1,7 +1,8 @@
 """A link: a TCP proxy that passes, holds, delays, refuses or resets, each direction apart.
 
 A link that passes is meant not to be noticed: where nobody listens behind it, it refuses connections itself,
-because to those who watch for a death a refusal is evidence and a reset is none.
+because to those who watch for a death a refusal is evidence and a reset is none. In a loop with little else to
+do it adds some 40 microseconds to a round trip.
 """
 
 import asyncio
@@ -134,7 +135,8 @@ class Link:
     def _listen(self) -> None:
         if self._listener is not None:
             return
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Named TCP, or the loop leaves Nagle's algorithm on for what is accepted: forty milliseconds here and there.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the reservation stays bound
         listener.setblocking(False)
         listener.bind((HOST, self.port))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -149,6 +150,17 @@ async def test_what_passes_arrives_whole_and_in_order() -> None:
         lines = [os.urandom(5_000).hex().encode() + b"\n" for _ in range(4 * QUEUE_LIMIT_BYTES // 10_000)]
         client.writer.writelines(lines)
         assert [await client.hear() for _ in lines] == [line.upper() for line in lines]
+
+
+async def test_small_pieces_do_not_wait_for_each_others_acknowledgement() -> None:
+    async with joined() as ends:
+        client = await ends.connect()
+        await client.ask(b"hello\n")
+        (connection,) = ends.link._connections
+        for pipe in (connection.requests, connection.answers):
+            assert pipe.source is not None
+            end: socket.socket = pipe.source.get_extra_info("socket")
+            assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_an_end_passes_and_leaves_the_other_direction_open() -> None:
