@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Hands items to `flush`, at most `limit` at a time, in flushes that begin at least `linger_s` apart.
+    """Hands items to `flush`, at most `limit` at a time, with pauses of at least `linger_s` between flushes.
 
     After a quiet time the first item goes at once: a new leader's first charge waits for no company. Under
     load flushes linger, and what arrives meanwhile makes up the next batch. One flush runs at a time. The queue is
@@ -51,8 +51,8 @@ class Batcher(Generic[Item, Result]):
             if not self._waiting:
                 self._arrived.clear()
             self._full.clear()
-            self._next_flush_s = asyncio.get_running_loop().time() + self._linger_s
             results = await self._flush([item for item, _ in batch])
+            self._next_flush_s = asyncio.get_running_loop().time() + self._linger_s
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():  # its waiter may have been cancelled
                     future.set_result(result)
