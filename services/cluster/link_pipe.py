@@ -113,7 +113,8 @@ class Pipe:
         if item is Last.RESET:
             reset(sink)
         elif not sink.is_closing():
-            sink.write_eof()
+            with contextlib.suppress(OSError):  # it reset the connection while nobody read from it
+                sink.write_eof()
         self._on_last(item)
 
     def _balance(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from cluster import link as link_module
-from cluster.link_pipe import QUEUE_LIMIT_BYTES, reset
+from cluster.link_pipe import HELD, PASSING, QUEUE_LIMIT_BYTES, Last, Pipe, reset
 from cluster.links import (
     BLACK_HOLE,
     DEAF,
@@ -329,6 +330,25 @@ async def test_the_first_to_find_nobody_is_reset_and_the_next_refused() -> None:
             await (await ends.connect()).hear()
         with pytest.raises(ConnectionRefusedError):
             await ends.connect()
+
+
+async def test_an_end_for_a_receiver_that_left_unnoticed_is_swallowed() -> None:
+    """While its bytes are held a side is not read, so its reset is found only when something is delivered to it."""
+    with socket.create_server((HOST, 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    near.setblocking(False)
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
+    transport.pause_reading()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    ends: list[Last] = []
+    pipe = Pipe(HELD, ends.append)
+    pipe.set_sink(transport)
+    pipe.put(Last.END)
+    pipe.set_flow(PASSING)
+    assert ends == [Last.END]
+    transport.abort()
 
 
 async def test_a_sender_into_a_black_hole_has_to_wait_instead_of_filling_the_memory() -> None:
