@@ -114,7 +114,7 @@ def replica_member(
 def _member(
     context: AppContext, kind: str, name: str, port: int, argv: tuple[str, ...], own: dict[str, str]
 ) -> ManagedProcess:
-    command: Callable[[], Command] = lambda: Command(argv, context.environment(kind, name, own))  # noqa: E731
+    command: Callable[[], Command] = lambda: Command(argv, context.environment(kind, name, own))  # noqa: E731 -- typed by its annotation
     url = f"http://{HOST}:{port}"
     return ManagedProcess(
         name=name,
