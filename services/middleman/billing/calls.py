@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
+from middleman.billing.draining import done_before, drains_within
 from middleman.billing.observer import BillingObserver
 from middleman.billing.rate_limit import RateLimiter
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
@@ -61,12 +62,8 @@ class Pauses:
         self._on_pause()
         pause_s = max(self._next_s * (0.5 + self._uniform() / 2), at_least_s or 0.0)
         self._next_s = min(self._next_s * 2, self._max_s)
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._draining.wait()
-        except TimeoutError:
-            return
-        raise Draining
+        if await drains_within(self._draining, pause_s):
+            raise Draining
 
 
 class ProcessorCalls:
@@ -165,13 +162,5 @@ class ProcessorCalls:
         if self._limiter.rate_per_s(step) is None:
             await self._limiter.acquire(step)
             return
-        acquired = asyncio.ensure_future(self._limiter.acquire(step))
-        drained = asyncio.ensure_future(self._draining.wait())
-        try:
-            await asyncio.wait({acquired, drained}, return_when=asyncio.FIRST_COMPLETED)
-            if not acquired.done():
-                raise Draining
-            acquired.result()
-        finally:
-            acquired.cancel()
-            drained.cancel()
+        if not await done_before(self._draining, self._limiter.acquire(step)):
+            raise Draining

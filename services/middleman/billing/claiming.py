@@ -1,12 +1,13 @@
 """Where work comes from: first what a predecessor left open, then what has fallen due."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from middleman.billing.draining import done_before, drains_within
 from middleman.billing.in_flight import InFlight
 from middleman.billing.observer import BillingObserver
 from middleman.billing.patience import Patience
@@ -88,7 +89,7 @@ class Claimer:
         found = 0
         last = None
         while not self.draining.is_set():
-            await self._or_draining(self.in_flight.until_room(self.batch))
+            await done_before(self.draining, self.in_flight.until_room(self.batch))
             async with self.store.fenced(self.term) as transaction:
                 page = await transaction.open_attempts(last, self.batch)
             for attempt in page:
@@ -99,7 +100,7 @@ class Claimer:
             last = page[-1].attempt_id
         # Recovery before new work (DESIGN §2.8). An attempt whose outcome stays unknown does not hold up the
         # rest: it stays open, and while it is open nothing new can be tried for its invoice.
-        await self._or_draining(self.in_flight.until_only_deferred())
+        await done_before(self.draining, self.in_flight.until_only_deferred())
         took_s = self.clock.boottime_s() - started_s
         self.observer.recovered(found, took_s)
         log.info("recovery.finished", token=self.term.number, attempts=found, took_s=round(took_s, 4))
@@ -125,7 +126,7 @@ class Claimer:
 
     async def _claim(self) -> int:
         """Claim what is due, as far as there is room; returns how many attempts were opened."""
-        await self._or_draining(self.in_flight.until_room(self.batch // 2))
+        await done_before(self.draining, self.in_flight.until_room(self.batch // 2))
         if self.draining.is_set():
             return 0
         await self.failpoints.hit("before_claim")
@@ -159,18 +160,4 @@ class Claimer:
 
     async def _pause(self, pause_s: float) -> None:
         """Wait, spread by chance, or until draining."""
-        try:
-            async with asyncio.timeout(pause_s * (0.5 + self.uniform() / 2)):
-                await self.draining.wait()
-        except TimeoutError:
-            return
-
-    async def _or_draining(self, condition: Coroutine[None, None, None]) -> None:
-        """Wait for the condition, or until draining, whichever comes first."""
-        waiting = asyncio.ensure_future(condition)
-        drained = asyncio.ensure_future(self.draining.wait())
-        try:
-            await asyncio.wait({waiting, drained}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            drained.cancel()
+        await drains_within(self.draining, pause_s * (0.5 + self.uniform() / 2))

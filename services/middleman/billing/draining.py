@@ -1,0 +1,32 @@
+"""Waiting that draining ends: whatever a leader waits for, a graceful stop must not wait for it too."""
+
+import asyncio
+from collections.abc import Coroutine
+
+
+async def done_before(draining: asyncio.Event, condition: Coroutine[None, None, None]) -> bool:
+    """Wait for the condition, or until draining; False when draining came first, and the condition is cancelled.
+
+    Raises what the condition raises.
+    """
+    waiting = asyncio.ensure_future(condition)
+    drained = asyncio.ensure_future(draining.wait())
+    try:
+        await asyncio.wait({waiting, drained}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            return False
+        waiting.result()
+        return True
+    finally:
+        waiting.cancel()
+        drained.cancel()
+
+
+async def drains_within(draining: asyncio.Event, pause_s: float) -> bool:
+    """Wait for `pause_s`, or until draining; True when draining came."""
+    try:
+        async with asyncio.timeout(pause_s):
+            await draining.wait()
+    except TimeoutError:
+        return False
+    return True
