@@ -1,7 +1,8 @@
 """The rigs on which the contract of `Coordinator` is tried: the fake in memory, and real etcd."""
 
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import grpc
@@ -11,13 +12,24 @@ from cluster.etcd import EtcdCluster
 from middleman.adapters.etcd import EtcdConfig, EtcdCoordinator
 from middleman.adapters.system_clock import SystemClock
 from middleman.leadership.timing import LeaseTiming
-from middleman.ports.coordinator import Coordinator
+from middleman.ports.coordinator import Candidacy, Coordinator
 from tests.support.fake_coordinator import FakeCoordinator, FakeService, LinkMode
 from tests.support.links import Relay
 
 CLOCK = SystemClock()
 BRISK = LeaseTiming(lease_ttl_s=2, margin_s=0.2, rpc_timeout_s=0.4, call_budget_s=1.0)
 """Short enough to wait for an expiry; etcd's floor at the members' timing is 1 s."""
+
+
+@asynccontextmanager
+async def leader_and_follower(
+    client: Coordinator, other: Coordinator
+) -> AsyncIterator[tuple[Candidacy, Candidacy]]:
+    """`a` leads scope 0, and only then `b` stands: who stands side by side may be elected in either order."""
+    async with client.candidacy(0, "a") as leader:
+        await leader.elected()
+        async with other.candidacy(0, "b") as follower:
+            yield leader, follower
 
 
 class Rig(Protocol):

@@ -5,7 +5,7 @@ import time
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.support.coordinator_rigs import CLOCK, Rig
+from tests.support.coordinator_rigs import CLOCK, Rig, leader_and_follower
 from tests.support.fake_coordinator import LinkMode
 
 from middleman.ports.coordinator import CandidacyLost, CoordinatorUnavailable
@@ -50,7 +50,7 @@ async def test_scopes_have_leaders_of_their_own(rig: Rig) -> None:
 
 async def test_a_resignation_hands_over_without_waiting_for_the_lease(rig: Rig) -> None:
     (client, _), (other, _) = await rig.client(), await rig.client()
-    async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
+    async with leader_and_follower(client, other) as (leader, follower):
         first = await leader.elected()
         successor = asyncio.create_task(follower.elected())
         assert await other.leader(0) is not None  # the follower's own try lies behind or beside this
@@ -193,7 +193,7 @@ async def test_still_elected_is_false_when_the_service_cannot_be_asked(rig: Rig)
 
 async def test_revoking_the_leaders_lease_hands_over_at_once(rig: Rig) -> None:
     (client, _), (other, _) = await rig.client(), await rig.client()
-    async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
+    async with leader_and_follower(client, other) as (leader, follower):
         election = await leader.elected()
         successor = asyncio.create_task(follower.elected())
         record = await other.leader(0)
@@ -209,8 +209,7 @@ async def test_revoking_the_leaders_lease_hands_over_at_once(rig: Rig) -> None:
 
 async def test_a_revoked_winner_is_told_and_is_never_elected_again(rig: Rig) -> None:
     (client, _), (other, _) = await rig.client(), await rig.client()
-    async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
-        await leader.elected()
+    async with leader_and_follower(client, other) as (leader, follower):
         await leader.resign()
         lease_id = (await follower.elected()).lease_id
         await client.revoke(lease_id)
@@ -222,8 +221,7 @@ async def test_a_revoked_winner_is_told_and_is_never_elected_again(rig: Rig) -> 
 
 async def test_giving_up_the_wait_for_election_leaves_the_candidacy_alive(rig: Rig) -> None:
     (client, _), (other, _) = await rig.client(), await rig.client()
-    async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
-        await leader.elected()
+    async with leader_and_follower(client, other) as (leader, follower):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(follower.elected(), 0.05)
         await leader.resign()

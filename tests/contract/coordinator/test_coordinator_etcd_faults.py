@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.support.coordinator_rigs import CLOCK, EtcdRig
+from tests.support.coordinator_rigs import CLOCK, EtcdRig, leader_and_follower
 
 from middleman.ports.coordinator import (
     Candidacy,
@@ -28,7 +28,7 @@ async def test_a_killed_member_costs_neither_leader_nor_election(brisk_etcd_rig:
     client, other = brisk_etcd_rig.direct(), brisk_etcd_rig.direct()
     raft_leader = await brisk_etcd_rig.cluster.raft_leader()
     victim = next(member for member in brisk_etcd_rig.cluster.members if member is not raft_leader)
-    async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
+    async with leader_and_follower(client, other) as (leader, follower):
         first = await leader.elected()
         await victim.kill()
         await _hold_without_loss(leader, brisk_etcd_rig.timing.lease_ttl_s)
@@ -41,8 +41,7 @@ async def test_a_frozen_member_costs_neither_leader_nor_election(brisk_etcd_rig:
     client, other = brisk_etcd_rig.direct(), brisk_etcd_rig.direct()
     raft_leader = await brisk_etcd_rig.cluster.raft_leader()
     victim = next(member for member in brisk_etcd_rig.cluster.members if member is not raft_leader)
-    async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
-        await leader.elected()
+    async with leader_and_follower(client, other) as (leader, follower):
         victim.pause()
         await _hold_without_loss(leader, brisk_etcd_rig.timing.lease_ttl_s)
         began_s = CLOCK.boottime_s()
@@ -55,8 +54,7 @@ async def test_a_frozen_member_costs_neither_leader_nor_election(brisk_etcd_rig:
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 async def test_losing_etcds_own_leader_never_makes_two_leaders(etcd_rig: EtcdRig, how: str) -> None:
     client, other = etcd_rig.direct(), etcd_rig.direct()
-    async with client.candidacy(0, "a") as leader, other.candidacy(0, "b") as follower:
-        await leader.elected()
+    async with leader_and_follower(client, other) as (leader, follower):
         raft_leader = await etcd_rig.cluster.raft_leader()
         if how == "kill":
             await raft_leader.kill()
@@ -97,8 +95,8 @@ async def test_a_lost_quorum_ends_trust_and_a_regained_one_elects_again(etcd_rig
     members = etcd_rig.cluster.members
     async with AsyncExitStack() as stack:
         leader = await stack.enter_async_context(client.candidacy(0, "a"))
-        follower = await stack.enter_async_context(other.candidacy(0, "b"))
         await asyncio.wait_for(leader.elected(), 2)
+        follower = await stack.enter_async_context(other.candidacy(0, "b"))
         for member in members[:2]:
             member.pause()
         cut_s = CLOCK.boottime_s()
