@@ -1,4 +1,4 @@
-"""A link: a TCP proxy that passes, holds, delays, refuses or resets, each direction apart.
+"""A link: a TCP proxy that passes, holds, delays, throttles, refuses or resets, each direction apart.
 
 A link that passes is meant not to be noticed: where nobody listens behind it, it refuses connections itself,
 because to those who watch for a death a refusal is evidence and a reset is none. In a loop with little else to
@@ -9,48 +9,16 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable
-from dataclasses import dataclass
-from enum import Enum, auto
 
-from cluster.link_pipe import HELD, PASSING, Connection, Flow
+from cluster.link_flow import Line
+from cluster.link_mode import BLACK_HOLE, PASS, Arrivals, LinkMode
+from cluster.link_pipe import Connection
 from cluster.ports import HOST, reserve_port
 
 MAX_CONNECTIONS = 1024
 _BACKLOG = 128
 _CONNECT_TIMEOUT_S = 10.0
 _LOOK_INTERVAL_S = 0.05
-
-
-class Arrivals(Enum):
-    """What becomes of connections as such."""
-
-    ACCEPTED = auto()
-    REFUSED = auto()
-    """Nobody seems to listen: what stands is reset, what comes is refused."""
-    RESET = auto()
-    """What stands is reset, what comes is accepted and reset."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinkMode:
-    """What passes: requests go from who connected to who listens, answers come back."""
-
-    requests: Flow = PASSING
-    answers: Flow = PASSING
-    arrivals: Arrivals = Arrivals.ACCEPTED
-
-
-PASS = LinkMode()
-BLACK_HOLE = LinkMode(requests=HELD, answers=HELD)
-MUTE = LinkMode(requests=HELD)
-DEAF = LinkMode(answers=HELD)
-REFUSE = LinkMode(arrivals=Arrivals.REFUSED)
-RESET = LinkMode(arrivals=Arrivals.RESET)
-
-
-def delayed(requests_s: float = 0.0, answers_s: float = 0.0) -> LinkMode:
-    """Everything passes, so much later; at most a megabyte is on the way in each direction."""
-    return LinkMode(Flow(delay_s=requests_s), Flow(delay_s=answers_s))
 
 
 class Link:
@@ -68,6 +36,7 @@ class Link:
         self._port = reserve_port()
         self._listener: socket.socket | None = None
         self._started = False
+        self._lines = (Line(), Line())
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
@@ -109,6 +78,8 @@ class Link:
             self._requests_pass.clear()
         else:
             self._requests_pass.set()
+        for line in self._lines:
+            line.clear(asyncio.get_running_loop().time())
         for connection in list(self._connections):
             connection.requests.set_flow(mode.requests)
             connection.answers.set_flow(mode.answers)
@@ -162,6 +133,7 @@ class Link:
         connection = Connection(
             self.mode.requests,
             self.mode.answers,
+            lines=self._lines,
             server_ended=self._look_for_the_target,
             on_gone=self._connections.discard,
         )

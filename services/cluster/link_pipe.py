@@ -6,27 +6,12 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum, auto
+
+from cluster.link_flow import PASSING, Flow, Line
 
 QUEUE_LIMIT_BYTES = 1 << 20
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """What happens to the bytes of one direction: they pass, come `delay_s` late, or are held.
-
-    What is held is delivered late and in order, never lost, as TCP would do it. The ends of connections count
-    as bytes: who is behind a held direction does not hear of them.
-    """
-
-    held: bool = False
-    delay_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.delay_s < 3600:
-            raise ValueError(f"delay_s={self.delay_s}: must be from 0 to 3600")
 
 
 class Last(Enum):
@@ -39,12 +24,14 @@ class Last(Enum):
 class Pipe:
     """One direction of one connection. At most `QUEUE_LIMIT_BYTES` wait in it; the rest waits at the sender."""
 
-    def __init__(self, flow: Flow, on_last: Callable[[Last], None]) -> None:
-        """`on_last` is called once the end was delivered."""
+    def __init__(self, flow: Flow, on_last: Callable[[Last], None], line: Line | None = None) -> None:
+        """`on_last` is called once the end was delivered; `line` is shared by all that goes this way."""
         self.source: asyncio.Transport | None = None
         self._sink: asyncio.Transport | None = None
         self._flow = flow
         self._on_last = on_last
+        self._line = line or Line()
+        self._arrives_s: float | None = None  # when the piece is through that has the line now
         self._queue: deque[tuple[float, bytes | Last]] = deque()
         self._queued_bytes = 0
         self._sink_full = False
@@ -54,6 +41,7 @@ class Pipe:
     def set_flow(self, flow: Flow) -> None:
         """From now on; what waits already never waits longer than the new flow asks for."""
         self._flow = flow
+        self._arrives_s = None
         latest_s = asyncio.get_running_loop().time() + flow.delay_s
         self._queue = deque((min(due_s, latest_s), item) for due_s, item in self._queue)
         self._pump()
@@ -98,13 +86,25 @@ class Pipe:
             self._timer = None
         while self._queue and not self._flow.held and self._sink is not None:
             due_s, item = self._queue[0]
-            if due_s > loop.time():
-                self._timer = loop.call_at(due_s, self._pump)
+            piece_bytes = self._flow.piece_bytes(_size(item))
+            if self._arrives_s is None:
+                self._arrives_s = self._line.carry(piece_bytes, self._flow, due_s)
+            if self._arrives_s > loop.time():
+                self._timer = loop.call_at(self._arrives_s, self._pump)
                 break
-            self._queue.popleft()
-            self._queued_bytes -= _size(item)
-            self._deliver(self._sink, item)
+            self._arrives_s = None
+            self._take(piece_bytes)
         self._balance()
+
+    def _take(self, piece_bytes: int) -> None:
+        """Deliver the first item, or so much of it."""
+        assert self._sink is not None  # looked at by whoever calls
+        due_s, item = self._queue.popleft()
+        self._queued_bytes -= piece_bytes
+        if isinstance(item, bytes) and piece_bytes < len(item):
+            self._queue.appendleft((due_s, item[piece_bytes:]))
+            item = item[:piece_bytes]
+        self._deliver(self._sink, item)
 
     def _deliver(self, sink: asyncio.Transport, item: bytes | Last) -> None:
         if isinstance(item, bytes):
@@ -134,16 +134,17 @@ class Connection:
         requests: Flow,
         answers: Flow,
         *,
+        lines: tuple[Line, Line],
         server_ended: Callable[[], Awaitable[None]],
         on_gone: Callable[["Connection"], None],
     ) -> None:
-        """`server_ended` is awaited before the client hears that the server is gone."""
+        """`lines` carry requests and answers; `server_ended` is awaited before the client hears of that end."""
         self._server_ended = server_ended
         self._on_gone = on_gone
         self._ended: set[Pipe] = set()
         self._telling: asyncio.Task[None] | None = None
-        self.requests = Pipe(requests, lambda last: self._last_delivered(self.requests, last))
-        self.answers = Pipe(answers, lambda last: self._last_delivered(self.answers, last))
+        self.requests = Pipe(requests, lambda last: self._last_delivered(self.requests, last), lines[0])
+        self.answers = Pipe(answers, lambda last: self._last_delivered(self.answers, last), lines[1])
         self.client = _End(out=self.requests, into=self.answers, ended=self.requests.put)
         self.server = _End(out=self.answers, into=self.requests, ended=self._server_said_last)
 
@@ -220,10 +221,6 @@ class _End(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._into.set_sink_full(False)
-
-
-PASSING = Flow()
-HELD = Flow(held=True)
 
 
 def reset(transport: asyncio.Transport) -> None:

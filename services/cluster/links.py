@@ -4,17 +4,18 @@ A link listens on a port of its own and forwards to one target. Its mode says wh
 apart, so that partitions, one-sided ones too, need no root and no firewall:
 
     replica ──requests──▶ link ──▶ target        PASS, BLACK_HOLE, MUTE (no requests), DEAF (no answers),
-            ◀──answers───      ◀──               delayed(…), REFUSE, RESET
+            ◀──answers───      ◀──               delayed(…), throttled(…), REFUSE, RESET
 
-`link` is one of them, `link_pipe` one connection through it.
+`link` is one of them, `link_mode` its modes, `link_pipe` one connection through it, `link_flow` its bytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import overload
 
-from cluster.link import BLACK_HOLE, DEAF, MUTE, PASS, REFUSE, RESET, Link, LinkMode, delayed
-from cluster.link_pipe import Flow
+from cluster.link import Link
+from cluster.link_flow import Flow
+from cluster.link_mode import BLACK_HOLE, DEAF, MUTE, PASS, REFUSE, RESET, LinkMode, delayed, throttled
 
 __all__ = [
     "BLACK_HOLE",
@@ -29,6 +30,7 @@ __all__ = [
     "LinkMode",
     "ReplicaLinks",
     "delayed",
+    "throttled",
 ]
 
 

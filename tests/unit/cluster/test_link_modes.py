@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from cluster import link as link_module
-from cluster.link_pipe import HELD, PASSING, QUEUE_LIMIT_BYTES, Last, Pipe, reset
+from cluster.link_flow import HELD, PASSING
+from cluster.link_pipe import QUEUE_LIMIT_BYTES, Last, Pipe, reset
 from cluster.links import (
     BLACK_HOLE,
     DEAF,
