@@ -1,0 +1,17 @@
+"""Every scenario by its name, in the order in which they are played."""
+
+from chaos.scenarios.scenario import Scenario
+
+GROUPS: tuple[tuple[Scenario, ...], ...] = ()
+
+SCENARIOS: tuple[Scenario, ...] = tuple(scenario for group in GROUPS for scenario in group)
+
+
+def named(name: str) -> Scenario:
+    """The scenario of that name; raises `ValueError` that names all of them."""
+    for scenario in SCENARIOS:
+        if scenario.name == name:
+            return scenario
+    raise ValueError(
+        f"no scenario {name!r}: there are all, random, {', '.join(each.name for each in SCENARIOS)}"
+    )
