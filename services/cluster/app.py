@@ -101,6 +101,7 @@ def replica_member(
         "MIDDLEMAN_REPLICA_NAME": name,
         "MIDDLEMAN_OPS_HOST": HOST,
         "MIDDLEMAN_OPS_PORT": str(port),
+        "MIDDLEMAN_OPS_TOKEN": context.keys.ops_token,
         "MIDDLEMAN_LEASE_TTL_S": str(context.spec.lease_ttl_s),
     }
     if links is not None:

@@ -115,7 +115,7 @@ class Cluster:
 
     @property
     def keys(self) -> ClusterKeys:
-        """API key, sandbox keys and passwords."""
+        """API key, sandbox keys, passwords, and the token of the replicas' operations endpoints."""
         return self._running.context.keys
 
     @property
@@ -155,6 +155,7 @@ class Cluster:
             environment=self.spec.environment,
             api_urls=tuple(api.url for api in self.apis),
             api_key=self.keys.api_key,
+            ops_token=self.keys.ops_token,
             judge_database_url=self.judge_database_url,
             superuser_database_url=self.postgres.dsn(),
             etcd_endpoints=self.etcd.endpoints,

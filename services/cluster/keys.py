@@ -13,7 +13,9 @@ _FILE = "keys.json"
 
 @dataclass(frozen=True, slots=True)
 class ClusterKeys:
-    """Passwords of the database roles, the API key that migrations create, and the sandbox's keys."""
+    """Passwords of the database roles, the API key that migrations create, the sandbox's keys, and what
+    `POST /leader/resign` at a replica's operations endpoint asks for.
+    """
 
     db_password_api: str
     db_password_replica: str
@@ -21,6 +23,7 @@ class ClusterKeys:
     api_key: str
     sandbox_api_key: str
     sandbox_admin_key: str
+    ops_token: str
 
     @classmethod
     def generate(cls) -> Self:
@@ -32,6 +35,7 @@ class ClusterKeys:
             api_key=f"mk_test_{secrets.token_hex(24)}",
             sandbox_api_key=f"sk_test_{secrets.token_hex(24)}",
             sandbox_admin_key=f"admin_{secrets.token_hex(24)}",
+            ops_token=f"ops_{secrets.token_hex(24)}",
         )
 
     @classmethod

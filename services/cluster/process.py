@@ -1,8 +1,9 @@
 """A member of a cluster: one real process with a port, a log, and someone who may kill it."""
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ _POLL_MAX_S = 0.25
 _PROBE_TIMEOUT_S = 2.0
 _KILL_TIMEOUT_S = 10.0
 _LOG_TAIL_LINES = 15
+_MAX_BURST_S = 60.0
 
 
 class ManagedProcess:
@@ -56,6 +58,7 @@ class ManagedProcess:
         self._probe = probe
         self._run: LeashedRun | None = None
         self._paused = False
+        self._stuttering: asyncio.Task[None] | None = None
         self._log_start = 0
         self._launching = asyncio.Lock()
 
@@ -147,10 +150,29 @@ class ManagedProcess:
             self._paused = True
 
     def resume(self) -> None:
-        """Lets a frozen process and its descendants go on (SIGCONT)."""
-        if self._run is not None and self._run.is_running:
-            self._run.send_signal_to_tree(signal.SIGCONT)
-        self._paused = False
+        """Lets a frozen process and its descendants go on (SIGCONT); ends a stutter, too."""
+        if self._stuttering is not None:
+            self._stuttering.cancel()
+        self._thaw()
+
+    @contextlib.asynccontextmanager
+    async def stutter(self, *, stop_s: float, run_s: float) -> AsyncIterator[None]:
+        """Inside, the process is frozen for `stop_s`, runs for `run_s`, and so on: a machine short of breath.
+
+        It goes on at the end of the block, and before that when someone calls `resume`. A process that is started
+        anew meanwhile stutters as well. Raises `ValueError` for bursts that are not above 0 and at most 60 s.
+        """
+        for name, value in (("stop_s", stop_s), ("run_s", run_s)):
+            if not 0 < value <= _MAX_BURST_S:
+                raise ValueError(f"{name}={value}: must be above 0 and at most {_MAX_BURST_S:g}")
+        if self._stuttering is not None:
+            raise ClusterError(f"{self.name} stutters already: leave that block first")
+        self._stuttering = asyncio.create_task(self._stop_and_go(stop_s, run_s))
+        try:
+            yield
+        finally:
+            self.resume()
+            self._stuttering = None
 
     async def restart(self, *, graceful: bool = True, timeout_s: float | None = None) -> None:
         """Stops the process if it runs, and starts it on the same port and data; returns when it is ready."""
@@ -167,6 +189,18 @@ class ManagedProcess:
     def log_tail(self, lines: int = _LOG_TAIL_LINES) -> str:
         """The last lines that the member logged since its latest start."""
         return tail(self.log_path, self._log_start, lines)
+
+    async def _stop_and_go(self, stop_s: float, run_s: float) -> None:
+        while True:
+            self.pause()
+            await asyncio.sleep(stop_s)
+            self._thaw()
+            await asyncio.sleep(run_s)
+
+    def _thaw(self) -> None:
+        if self._run is not None and self._run.is_running:
+            self._run.send_signal_to_tree(signal.SIGCONT)
+        self._paused = False
 
     async def _prepare(self) -> None:
         """What a kind of member does before each launch; nothing by default."""

@@ -1,7 +1,7 @@
 """`state.json`: how another process finds its way around a running cluster.
 
 The file lies in the data directory (mode 0600, it holds secrets), is rewritten whenever a member
-starts or ends, and is removed on a clean stop. Its shape is that of `ClusterState`, version 1.
+starts or ends, and is removed on a clean stop. Its shape is that of `ClusterState`, version 2.
 """
 
 import json
@@ -14,7 +14,7 @@ from cluster.lock import DataDirLock
 from cluster.private_files import write_private_json
 
 FILE = "state.json"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,15 @@ class ClusterState:
     """Everything that a script, the judge or the chaos tools need to attach.
 
     Database URLs have the form `postgresql://user:password@host:port/database`: the judge's role may
-    only read, the superuser's may do anything. `api_key` has the scopes read and write. `sandbox` is null
-    when the cluster talks to Stripe.
+    only read, the superuser's may do anything. `api_key` has the scopes read and write. `ops_token` is
+    what a replica's `POST /leader/resign` asks for. `sandbox` is null when the cluster talks to Stripe.
     """
 
     supervisor_pid: int
     environment: str
     api_urls: tuple[str, ...]
     api_key: str
+    ops_token: str
     judge_database_url: str
     superuser_database_url: str
     etcd_endpoints: tuple[str, ...]

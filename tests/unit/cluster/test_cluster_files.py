@@ -20,6 +20,7 @@ def a_state(sandbox: SandboxState | None) -> ClusterState:
         environment="test",
         api_urls=("http://127.0.0.1:1",),
         api_key="mk_test_1",
+        ops_token="ops_1",
         judge_database_url="postgresql://judge",
         superuser_database_url="postgresql://superuser",
         etcd_endpoints=("127.0.0.1:2", "127.0.0.1:3"),
@@ -68,7 +69,7 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
     lock = DataDirLock(tmp_path)
     lock.acquire()
     (tmp_path / "state.json").write_text('{"version": 99}')
-    with pytest.raises(ClusterError, match="has version 99, not 1"):
+    with pytest.raises(ClusterError, match="has version 99, not 2"):
         ClusterState.load(tmp_path)
     lock.release()
 
