@@ -17,6 +17,10 @@ class NotSeenError(Exception):
     """What the scenario expected was not seen: the fault did not bite, or the system did not answer it."""
 
 
+class Skipped(Exception):
+    """This machine or this system does not allow the scenario; the message says why."""
+
+
 @dataclass(slots=True)
 class Stage:
     """One scenario's hands. `dice` are of this scenario and the run's seed alone, so that a run can be repeated."""
