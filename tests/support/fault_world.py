@@ -28,7 +28,7 @@ SAFE: Env = {}
 
 _WIPE = """
     SET session_replication_role = replica;
-    TRUNCATE invoices, payment_attempts, subscriptions, customers, plans, terms, fence, replicas, events
+    TRUNCATE ledger_entries, invoices, payment_attempts, subscriptions, customers, plans, terms, fence, replicas, events
         RESTART IDENTITY CASCADE;
     RESET session_replication_role;
     UPDATE test_clock SET base_real = '2000-01-01Z', base_virtual = '2000-01-01Z', rate = 1;

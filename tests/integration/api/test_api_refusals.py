@@ -13,6 +13,7 @@ from tests.support.fake_processor import FakeProcessor
 
 from cluster.postgres import PostgresServer
 from middleman.adapters.postgres.engine import engine
+from middleman.adapters.postgres.records import SCHEMA_REVISION
 from middleman.bootstrap.api import assemble_api
 from middleman.entrypoints.api.app import create_app
 from middleman.entrypoints.api.gate import MAX_BODY_BYTES
@@ -240,7 +241,7 @@ async def test_ready_means_the_schema_is_there(world: ApiWorld) -> None:
         try:
             document = problem(await world.client.get("/readyz"), 503, "database-unavailable")
         finally:
-            await owner.execute("UPDATE alembic_version SET version_num = '0001'")
+            await owner.execute("UPDATE alembic_version SET version_num = $1", SCHEMA_REVISION)
     assert "run the migrate command" in document["detail"]
 
 

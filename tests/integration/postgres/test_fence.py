@@ -65,6 +65,8 @@ async def test_raw_sql_with_a_stale_term_is_refused_and_with_the_current_one_acc
         "UPDATE invoices SET status = 'uncollectible', settled_at = now()",
         "UPDATE payment_attempts SET status = 'declined'",
         CLAIM_BY_HAND.replace("$1", "1"),
+        "INSERT INTO ledger_entries (attempt_id, account, invoice_id, amount_minor, currency, term)"
+        " SELECT id, 'revenue', invoice_id, -999, 'EUR', 1 FROM payment_attempts",
     ],
 )
 async def test_money_cannot_be_written_without_entering_a_term(database: Database, statement: str) -> None:
@@ -99,7 +101,7 @@ async def test_the_owner_is_fenced_too(database: Database) -> None:
             await owner.execute("TRUNCATE invoices CASCADE")
 
 
-@pytest.mark.parametrize("table", ["invoices", "payment_attempts", "fence", "terms"])
+@pytest.mark.parametrize("table", ["invoices", "payment_attempts", "ledger_entries", "fence", "terms"])
 @pytest.mark.parametrize("verb", ["INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", "TRUNCATE {}"])
 async def test_the_api_role_has_no_right_to_write_money(database: Database, table: str, verb: str) -> None:
     async with database.connect("middleman_api") as api:
@@ -130,6 +132,8 @@ async def test_the_api_role_cannot_update_money_nor_lead(database: Database, sta
         "UPDATE payment_attempts SET payment_method_id = 'pm_other'",
         "DELETE FROM invoices",
         "ALTER TABLE invoices DISABLE TRIGGER ALL",
+        "UPDATE ledger_entries SET amount_minor = 1",
+        "DELETE FROM ledger_entries",
     ],
 )
 async def test_the_replica_role_can_neither_lift_the_fence_nor_change_a_frozen_request(
@@ -144,7 +148,7 @@ async def test_the_replica_role_can_neither_lift_the_fence_nor_change_a_frozen_r
 async def test_the_judge_role_writes_nothing(database: Database) -> None:
     async with database.connect("middleman_judge") as judge:
         await judge.execute("SET default_transaction_read_only = off")
-        for table in ("invoices", "events", "customers", "subscriptions"):
+        for table in ("invoices", "ledger_entries", "events", "customers", "subscriptions"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await judge.execute(f"DELETE FROM {table}")
 

@@ -152,7 +152,8 @@ SELECT 'attempt.unknown', :term, n.id, i.subscription_id, jsonb_build_object('re
 FROM noted n JOIN invoices i ON i.id = n.invoice_id
 """)
 
-# Guarantees (DESIGN §2.4 e): an attempt is settled once; attempt, invoice and subscription change together.
+# Guarantees (DESIGN §2.4 e): an attempt is settled once; attempt, invoice and subscription change together, and
+# a success is booked with them, both sides.
 SETTLE = text("""
 WITH outcome AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS o(
@@ -163,8 +164,13 @@ WITH outcome AS MATERIALIZED (
     SET status = o.attempt_status, charge_id = o.charge_id, code = o.code, decline_code = o.decline_code,
         advice_code = o.advice_code, message = o.message, settled_at = clock_timestamp(), settled_term = :term
     FROM outcome o WHERE t.id = o.attempt_id AND t.status = 'open'
-    RETURNING t.id, t.invoice_id, o.attempt_status, o.invoice_status, o.subscription_status,
-              o.next_attempt_after_s, o.charge_id, o.code, o.decline_code
+    RETURNING t.id, t.invoice_id, t.amount_minor, t.currency, o.attempt_status, o.invoice_status,
+              o.subscription_status, o.next_attempt_after_s, o.charge_id, o.code, o.decline_code
+), booked AS (
+    INSERT INTO ledger_entries (attempt_id, account, invoice_id, amount_minor, currency, term)
+    SELECT s.id, e.account, s.invoice_id, e.side * s.amount_minor, s.currency, :term
+    FROM settled s CROSS JOIN (VALUES ('processor_balance', 1), ('revenue', -1)) AS e (account, side)
+    WHERE s.attempt_status = 'succeeded'
 ), invoice AS (
     UPDATE invoices i
     SET status = s.invoice_status,

@@ -213,6 +213,25 @@ payment_attempts = Table(
     Index("payment_attempts_by_creation", "created_at", "id"),
 )
 
+ledger_entries = Table(
+    "ledger_entries",
+    METADATA,
+    Column("attempt_id", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("invoice_id", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("recorded_at", _AT, nullable=False, server_default=_CLOCK),
+    PrimaryKeyConstraint("attempt_id", "account", name="ledger_entries_pkey"),
+    _check(
+        "ledger_entries",
+        "account_and_side",
+        "(account = 'processor_balance' AND amount_minor > 0) OR (account = 'revenue' AND amount_minor < 0)",
+    ),
+    _check("ledger_entries", "currency_form", "currency ~ '^[A-Z]{3}$'"),
+)
+
 terms = Table(
     "terms",
     METADATA,
