@@ -116,11 +116,7 @@ class LocalTarget:
 
     async def restore(self) -> None:
         """As `Target.restore`."""
-        changed = [name for name, env in self.settings.items() if env]
-        self.settings.clear()
-        for name in changed:
-            await self.kill(name)
-        await gather_all(self.start(name) for name in changed)
+        await gather_all([self.start(name) for name in await self._end_relaunched()])
 
     async def cut(self, replica: str, *sides: Side) -> None:
         """As `Target.cut`."""
@@ -133,7 +129,15 @@ class LocalTarget:
 
     async def heal(self) -> None:
         """As `Target.heal`."""
+        await self._end_relaunched()
         await self.cluster.heal()
+
+    async def _end_relaunched(self) -> list[str]:
+        """Nobody runs with other settings than the usual any more; who did, and is down now."""
+        changed = [name for name, env in self.settings.items() if env]
+        self.settings.clear()
+        await gather_all([self.kill(name) for name in changed])
+        return changed
 
     def log(self, name: str) -> list[dict[str, Any]]:
         """As `Target.log`."""

@@ -125,7 +125,7 @@ class Target(Protocol):
         ...
 
     async def heal(self) -> None:
-        """Everything passes, nobody is frozen, everybody runs and is ready."""
+        """Everything passes, nobody is frozen, everybody runs with the usual settings and is ready."""
         ...
 
     def log(self, name: str) -> list[dict[str, Any]]:
