@@ -17,6 +17,7 @@ from middleman.adapters.failpoints import ProcessFailpoints
 from middleman.adapters.postgres.engine import engine
 from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
 from middleman.adapters.postgres.office import PostgresOffice
+from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.adapters.postgres.store import PostgresStore
 from middleman.adapters.pulse import HttpPulse
 from middleman.adapters.system_clock import SystemClock
@@ -43,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 _BEAT_INTERVAL_S = 1.0
 _WARM_RETRY_S = 0.5
+_WARM_AGAIN_S = 20.0  # sooner than a connection to the processor is closed for want of use
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class ReplicaProcess:
     coordinator: Coordinator
     payment_processor: PaymentProcessor
     pool: AsyncEngine
+    rehearsal: Rehearsal
     heartbeat: Heartbeat
     warm_sessions: int
     warm_connections: int
@@ -69,17 +72,30 @@ class ReplicaProcess:
         except CoordinatorUnavailable as error:
             log.warning("coordinator.unavailable", error=str(error))
 
-    async def keep_warm(self) -> None:
-        """Open the database sessions and the processor's connections, so that the first charge finds them open."""
-        while not self.warm:
-            try:
-                await warm_pool(self.pool, self.warm_sessions)
-                await self.payment_processor.warm(self.warm_connections)
-                self.warm = True
-                log.info("replica.warm", sessions=self.warm_sessions, connections=self.warm_connections)
-            except Exception as error:  # noqa: BLE001 -- see _told
-                log.warning("replica.not_warm", error=_told(error))
-                await asyncio.sleep(_WARM_RETRY_S)
+    async def keep_warm(self, leads: Callable[[], bool]) -> None:
+        """Have everything ready for a first charge, and keep it so; who leads is kept warm by what it does.
+
+        Sessions and connections are open, and each session has rehearsed what a term does. Connections that
+        nobody uses are closed after a while, and the server forgets plans when its statistics change.
+        """
+        while True:
+            pause_s = _WARM_AGAIN_S
+            if not (self.warm and leads()):
+                try:
+                    await self._warm_up()
+                except Exception as error:  # noqa: BLE001 -- see _told
+                    log.warning("replica.not_warm", error=_told(error))
+                    pause_s = _WARM_RETRY_S
+            await asyncio.sleep(pause_s)
+
+    async def _warm_up(self) -> None:
+        await warm_pool(self.pool, self.warm_sessions)
+        await self.payment_processor.warm(self.warm_connections)
+        for _ in range(self.warm_sessions):
+            await self.rehearsal.play(once=self.warm)
+        if not self.warm:
+            self.warm = True
+            log.info("replica.warm", sessions=self.warm_sessions, connections=self.warm_connections)
 
     async def watch_the_leader(self) -> None:
         """Feel the leader's pulse, so that its death is noticed before its lease runs out."""
@@ -190,6 +206,7 @@ def build_replica(
         coordinator=coordinator,
         payment_processor=payments,
         pool=pool,
+        rehearsal=Rehearsal(pool, uuid4),
         heartbeat=Heartbeat(
             pool, settings.replica_name, incarnation, f"http://{settings.ops_host}:{settings.ops_port}"
         ),

@@ -22,7 +22,7 @@ import structlog
 
 from middleman.leadership.backoff import Backoff
 from middleman.leadership.observer import Observer, Role
-from middleman.leadership.tenure import EndedBy, Lead, serve
+from middleman.leadership.tenure import Lead, serve
 from middleman.leadership.timing import LifeTiming
 from middleman.leadership.waiting import Interrupted, interrupted_by
 from middleman.ports.clock import Clock
@@ -158,20 +158,16 @@ class Replica:
         log.info("term.started", token=term.number, replica=self._name, office_s=round(started_s - won_s, 4))
         reason = "the replica was cancelled"
         try:
-            ending = await serve(self._lead, term, candidacy, stopping, self._resigning, self._timing)
-            reason = ending.reason
+            reason = await serve(self._lead, term, candidacy, stopping, self._resigning, self._timing)
         finally:
             # Told before the resignation, which takes a while when the coordinator is away.
             ended_s = self._clock.boottime_s()
             self._observer.term_ended(term, reason, ended_s - started_s, ended_s)
             log.info("term.ended", token=term.number, reason=reason, lasted_s=round(ended_s - started_s, 3))
             self._became(Role.STOOD_DOWN)
-        if ending.by is EndedBy.STOPPED:
-            await self._leave(term, reason)  # on record before the successor's term begins
-            await candidacy.resign()
-        else:
-            await candidacy.resign()  # the successor first: the database may be what is broken
-            await self._leave(term, reason)
+        # Side by side, so that the successor waits for no record. It comes first all the same where the database
+        # is well: a successor needs an election before it can take office.
+        await asyncio.gather(self._leave(term, reason), candidacy.resign())
 
     async def _leave(self, term: Term, reason: str) -> None:
         try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Protocol
 
 import structlog
@@ -12,6 +10,7 @@ import structlog
 from middleman.leadership.timing import LifeTiming
 from middleman.ports.coordinator import Candidacy
 from middleman.ports.errors import StaleTerm, TrustLost
+from middleman.ports.office import DRAINED
 from middleman.ports.term import Term
 from middleman.ports.trust import Trust
 
@@ -36,25 +35,6 @@ class PipelineStuck(Exception):
     """A cancelled pipeline did not end: the process must, because it may hold calls in flight."""
 
 
-class EndedBy(Enum):
-    """Which hand ended a term."""
-
-    LOST = auto()
-    """The lease, the key or trust is gone, or the database refused the term."""
-    STOPPED = auto()
-    """A graceful stop was asked for."""
-    CRASHED = auto()
-    """The pipeline failed or returned by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a term ended."""
-
-    by: EndedBy
-    reason: str
-
-
 async def serve(
     lead: Lead,
     term: Term,
@@ -62,10 +42,11 @@ async def serve(
     stopping: asyncio.Event,
     resigning: asyncio.Event,
     timing: LifeTiming,
-) -> Ending:
+) -> str:
     """Run ``lead`` for ``term`` until it is lost, or drain it when one of the two events is set.
 
-    On return the pipeline has stopped.
+    Returns why the term ended, `DRAINED` if it was asked to and had nothing left to do. On return the pipeline
+    has stopped.
 
     Raises:
         PipelineStuck: the pipeline ignored its cancellation for ``hard_stop_s``.
@@ -80,12 +61,12 @@ async def serve(
             log.info("term.draining", token=term.number, drain_s=timing.drain_s)
             draining.set()
             await asyncio.wait({work, lost}, timeout=timing.drain_s, return_when=asyncio.FIRST_COMPLETED)
-        ending = _ending(work, lost, draining=draining.is_set(), drain_s=timing.drain_s)
+        reason = _reason(work, lost, draining=draining.is_set(), drain_s=timing.drain_s)
     finally:
         lost.cancel()
         asked.cancel()
         await _stop(work, timing.hard_stop_s)
-    return ending
+    return reason
 
 
 async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
@@ -101,26 +82,26 @@ async def _run(lead: Lead, term: Term, trust: Trust, draining: asyncio.Event) ->
     await lead(term, trust, draining)
 
 
-def _ending(work: asyncio.Task[None], lost: asyncio.Task[str], *, draining: bool, drain_s: float) -> Ending:
+def _reason(work: asyncio.Task[None], lost: asyncio.Task[str], *, draining: bool, drain_s: float) -> str:
     # A lost lease often takes the pipeline down with it: name the cause, not the consequence.
     if lost.done():
-        return Ending(EndedBy.LOST, lost.result())
+        return lost.result()
     if not work.done():
-        return Ending(EndedBy.STOPPED, f"stopped; the pipeline was cut off after draining for {drain_s:g} s")
+        return f"stopped; the pipeline was cut off after draining for {drain_s:g} s"
     if work.cancelled():
-        return Ending(EndedBy.CRASHED, "the pipeline was cancelled from within")
+        return "the pipeline was cancelled from within"
     match work.exception():
         case None if draining:
-            return Ending(EndedBy.STOPPED, "stopped")
+            return DRAINED
         case None:
-            return Ending(EndedBy.CRASHED, "the pipeline returned although nobody asked it to")
+            return "the pipeline returned although nobody asked it to"
         case StaleTerm() as error:
-            return Ending(EndedBy.LOST, f"the database refused the term: {error}")
+            return f"the database refused the term: {error}"
         case TrustLost() as error:
-            return Ending(EndedBy.LOST, str(error))
+            return str(error)
         case error:
             log.error("pipeline.crashed", exc_info=error)
-            return Ending(EndedBy.CRASHED, f"the pipeline failed: {type(error).__name__}: {error}")
+            return f"the pipeline failed: {type(error).__name__}: {error}"
 
 
 async def _stop(work: asyncio.Task[None], hard_stop_s: float) -> None:

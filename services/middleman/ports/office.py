@@ -6,6 +6,9 @@ from typing import Protocol
 
 from middleman.ports.term import Term
 
+DRAINED = "stopped"
+"""The reason of a term whose pipeline had drained and stopped: it holds nothing in the database any more."""
+
 
 class Office(Protocol):
     """The fence's keeper, implemented on the database (DESIGN §2.2)."""

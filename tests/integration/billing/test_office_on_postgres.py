@@ -11,6 +11,7 @@ from tests.support.store_rig import StoreRig
 
 from middleman.adapters.postgres.office import PostgresOffice
 from middleman.ports.errors import StaleTerm
+from middleman.ports.office import DRAINED
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -60,6 +61,18 @@ async def test_the_sessions_of_the_holder_before_are_ended_and_only_those(
     assert [row["name"] for row in names] == ["bystander#1", "successor#1"]
     [entry] = [entry for entry in logs if entry["event"] == "sessions.terminated"]
     assert entry["count"] >= 1
+
+
+@pytest.mark.parametrize(("reason", "ended"), [(DRAINED, False), ("the lease was not renewed in time", True)])
+async def test_who_has_drained_and_said_so_ends_its_sessions_by_itself(
+    rig: StoreRig, successor: PostgresOffice, reason: str, ended: bool
+) -> None:
+    """A holder that left for any other reason may have been cut off in the middle of a transaction."""
+    await PostgresOffice(rig.pool, uuid4).leave(rig.term, reason)
+    async with rig.pool.connect():
+        with capture_logs() as logs:
+            await successor.take_office(0, "successor#1", 2)
+    assert ("sessions.terminated" in [entry["event"] for entry in logs]) is ended
 
 
 async def test_a_holder_that_takes_office_again_does_not_cut_itself_off(rig: StoreRig) -> None:

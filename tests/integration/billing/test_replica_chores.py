@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,6 +12,7 @@ from tests.support.fake_processor import FakeProcessor
 from tests.support.store_rig import StoreRig
 
 from middleman.adapters.postgres.heartbeat import Heartbeat
+from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.bootstrap.replica import ReplicaProcess
 
 Logs = list[MutableMapping[str, Any]]
@@ -26,6 +28,7 @@ def process(rig: StoreRig) -> ReplicaProcess:
         coordinator=None,  # type: ignore[arg-type]  # likewise
         payment_processor=FakeProcessor(),
         pool=rig.pool,
+        rehearsal=Rehearsal(rig.pool, uuid4),
         heartbeat=Heartbeat(rig.pool, "replica-1", "1", "http://127.0.0.1:1"),
         warm_sessions=4,
         warm_connections=8,
@@ -48,11 +51,17 @@ async def until_logged(logs: Logs, event: str) -> MutableMapping[str, Any]:
     return found[0]
 
 
+async def until_warm(process: ReplicaProcess) -> None:
+    async with asyncio.timeout(10):
+        while not process.warm:  # noqa: ASYNC110  # a flag of another's
+            await asyncio.sleep(0.01)
+
+
 async def test_a_replica_opens_its_sessions_and_its_connections(
     rig: StoreRig, process: ReplicaProcess
 ) -> None:
-    await process.keep_warm()
-    assert process.warm
+    async with at_it(asyncio.create_task(process.keep_warm(lambda: False))):
+        await until_warm(process)
     assert process.payment_processor.warmed == 8  # type: ignore[attr-defined]  # the fake counts
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leader#1' AND datname = current_database()"
     assert await rig.owner.fetchval(query) == 4
@@ -64,14 +73,11 @@ async def test_a_database_that_lets_nobody_in_yet_is_asked_again(
     await rig.pool.dispose()
     await rig.owner.execute(f'REVOKE CONNECT ON DATABASE "{rig.database.name}" FROM PUBLIC')
     with capture_logs() as logs:
-        async with at_it(chore := asyncio.create_task(process.keep_warm())):
+        async with at_it(asyncio.create_task(process.keep_warm(lambda: False))):
             told = await until_logged(logs, "replica.not_warm")
             assert "permission denied" in told["error"]
-            assert not chore.done()
             await rig.owner.execute(f'GRANT CONNECT ON DATABASE "{rig.database.name}" TO PUBLIC')
-            async with asyncio.timeout(10):
-                await chore
-    assert process.warm
+            await until_warm(process)
 
 
 async def test_a_replica_that_starts_before_the_schema_is_seen_once_that_is_there(

@@ -24,6 +24,8 @@ from middleman.settings import ReplicaSettings, load, refuse
 
 log = structlog.get_logger(__name__)
 
+_LEAVING_NICENESS = 19
+
 
 async def run(settings: ReplicaSettings) -> None:
     """Serve the operations endpoint and live the replica's life until a signal asks to stop.
@@ -80,13 +82,15 @@ async def _listen(runner: web.AppRunner, settings: ReplicaSettings) -> None:
 
 async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyncio.Event) -> None:
     chores = [
-        asyncio.create_task(replica.keep_warm(), name="warm"),
+        asyncio.create_task(replica.keep_warm(lambda: metrics.term is not None), name="warm"),
         asyncio.create_task(replica.watch_the_leader(), name="pulse"),
         asyncio.create_task(replica.keep_beating(lambda: metrics.role.value), name="heartbeat"),
     ]
     try:
         await replica.life.run(stopping)
     finally:
+        # Taking everything down costs as much CPU as taking over, and a successor on this machine is in more of a hurry.
+        os.nice(_LEAVING_NICENESS)
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
