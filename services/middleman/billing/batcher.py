@@ -32,6 +32,7 @@ class Batcher(Generic[Item, Result]):
         self._arrived = asyncio.Event()
         self._full = asyncio.Event()
         self._next_flush_s = -math.inf  # on the loop's clock
+        self._hurried = False
 
     async def submit(self, item: Item) -> Result:
         """Wait until the batch that carries `item` is flushed; returns its result."""
@@ -41,6 +42,11 @@ class Batcher(Generic[Item, Result]):
         if len(self._waiting) >= self._limit:
             self._full.set()
         return await future
+
+    def hurry(self) -> None:
+        """From now on no flush lingers: somebody waits for the last of them."""
+        self._hurried = True
+        self._full.set()
 
     async def run(self) -> None:
         """Flush until cancelled. What `flush` raises ends this, and with it the term that runs it."""
@@ -59,7 +65,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _linger(self) -> None:
         loop = asyncio.get_running_loop()
-        if len(self._waiting) >= self._limit or loop.time() >= self._next_flush_s:
+        if self._hurried or len(self._waiting) >= self._limit or loop.time() >= self._next_flush_s:
             return
         try:
             async with asyncio.timeout_at(self._next_flush_s):

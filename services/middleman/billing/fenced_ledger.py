@@ -66,6 +66,11 @@ class FencedLedger:
         """What has to run, as tasks, while the ledger is used."""
         return (self._binds.run, self._unknowns.run, self._settles.run)
 
+    def hurry(self) -> None:
+        """Write at once what comes from now on: the term is about to end, and its successor waits."""
+        for batcher in (self._binds, self._unknowns, self._settles):
+            batcher.hurry()
+
     async def bind(self, attempt: OpenAttempt, intent_id: PaymentIntentId) -> PaymentIntentId:
         """See `middleman.billing.collect.Ledger.bind`."""
         return await self._binds.submit(Binding(attempt.invoice_id, intent_id))

@@ -110,6 +110,7 @@ class Pipeline:
                 idle_poll_s=self._limits.idle_poll_s,
             )
             await claimer.run()
+            ledger.hurry()
             await in_flight.until_empty()
             for flusher in flushers:
                 flusher.cancel()

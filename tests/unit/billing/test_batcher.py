@@ -82,6 +82,23 @@ async def test_a_full_batch_does_not_linger() -> None:
 
 
 @in_virtual_time
+async def test_once_hurried_nothing_lingers_any_more() -> None:
+    flushes = Flushes()
+    batcher = Batcher(flushes, limit=100, linger_s=3600)
+    started_s = asyncio.get_running_loop().time()
+    async with running(batcher):
+        await batcher.submit(0)
+        lingering = asyncio.create_task(batcher.submit(1))
+        await asyncio.sleep(1)
+        assert not lingering.done()
+        batcher.hurry()
+        await lingering
+        await batcher.submit(2)
+    assert flushes.batches == [[0], [1], [2]]
+    assert flushes.at_s == [started_s, started_s + 1, started_s + 1]
+
+
+@in_virtual_time
 async def test_what_arrives_during_a_flush_makes_up_the_next_batches_in_order() -> None:
     flushes = Flushes()
     flushes.may_pass.clear()

@@ -119,6 +119,20 @@ async def test_a_graceful_stop_drains_then_leaves_office_then_hands_over_at_once
 
 
 @in_virtual_time
+async def test_a_successor_does_not_wait_until_a_slow_database_has_recorded_the_end() -> None:
+    async with world() as w:
+        leader = await w.leading("r1")
+        follower = w.replica("r2")
+        await follower.witness.until(Role.FOLLOWER)
+        w.office.before_leaving = _hang
+        began_s = w.clock.boottime_s()
+        stopping = asyncio.create_task(leader.stop())
+        await follower.pipeline.started.wait()
+        assert w.clock.boottime_s() - began_s < LIFE.leave_timeout_s / 10
+        await stopping
+
+
+@in_virtual_time
 async def test_a_pipeline_that_drains_too_long_is_cut_off() -> None:
     async with world() as w:
         leader = w.replica("r1")

@@ -75,11 +75,11 @@ class EtcdCandidacy:
 
     async def _revoke(self) -> None:
         self._life.cancel()
-        await asyncio.wait({self._life}, timeout=self._members.timing.rpc_timeout_s)
         try:
-            await revoke(self._members, self._lease.id)
+            await revoke(self._members, self._lease.id)  # first: a successor waits for it
         except (CoordinatorUnavailable, CoordinatorMisconfigured) as error:
             log.warning("lease.revoke_failed", error=str(error))  # it expires by itself
+        await asyncio.wait({self._life}, timeout=self._members.timing.rpc_timeout_s)
 
     def _end(self, reason: str) -> None:
         self._lease.trust.end(reason)
