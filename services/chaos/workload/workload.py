@@ -60,11 +60,16 @@ class Workload:
         self._dice = random.Random(f"workload:{seed}")  # noqa: S311  # repeatable on purpose; no secret depends on it
         self._crowd = Crowd(seed, f"chaos-{uuid.uuid4().hex[:12]}")
         self._book = Book()
-        self.figures = Figures()
+        self._figures = Figures()
         self._sender = Sender(
-            access.api_urls, access.api_key, dice=self._dice, figures=self.figures, transport=transport
+            access.api_urls, access.api_key, dice=self._dice, figures=self._figures, transport=transport
         )
         self._clients: Clients | None = None
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """What it has done so far, by the names of `chaos.workload.figures.Figures`."""
+        return self._figures.to_json()
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,7 +86,7 @@ class Workload:
             async with asyncio.timeout(BEGIN_TIMEOUT_S):
                 opens = await self._set_clock(0.0)
                 drafts = self._crowd.drafts()
-                clients = Clients(self._sender, self._book, self.figures, self._dice, drafts, ())
+                clients = Clients(self._sender, self._book, self._figures, self._dice, drafts, ())
                 plan_ids = [await clients.offer(plan) for plan in plans()]
                 self._clients = clients = replace(clients, plan_ids=plan_ids)
                 anchors = iter(spread(opens, self._subscribers, _DAY))
