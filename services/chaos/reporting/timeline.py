@@ -1,6 +1,7 @@
 """Reads a time line from the database, in one read-only snapshot."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -42,23 +43,25 @@ async def read_timeline(
 ) -> Timeline:
     """What happened in `[began_at, ended_at)`, by the database's clock. Any role that may read will do.
 
-    Raises `ValueError` for a span without length, or one with more than `MAX_BUCKETS` buckets.
+    `bucket_s` is doubled until no more than `MAX_BUCKETS` cover the span; the time line says what it came to.
+    Raises `ValueError` for a span without length.
     """
     span_s = (ended_at - began_at).total_seconds()
     if span_s <= 0 or bucket_s <= 0:
         raise ValueError(
             f"no time line from {began_at} to {ended_at} in buckets of {bucket_s} s: nothing in it"
         )
-    if math.ceil(span_s / bucket_s) > MAX_BUCKETS:
-        raise ValueError(
-            f"{span_s:.0f} s in buckets of {bucket_s} s are more than {MAX_BUCKETS}: choose wider buckets"
-        )
+    while math.ceil(span_s / bucket_s) > MAX_BUCKETS:
+        bucket_s *= 2
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         charges = await connection.fetch(
             _CHARGES, began_at, ended_at, bucket_s, MAX_BUCKETS + MAX_TERMS, timeout=QUERY_TIMEOUT_S
         )
         rows = await connection.fetch(_TERMS, began_at, ended_at, MAX_TERMS, timeout=QUERY_TIMEOUT_S)
-    terms = tuple(_term(row, [each for each in charges if each["term"] == row["number"]]) for row in rows)
+    charged: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in charges:
+        charged[row["term"]].append(row)
+    terms = tuple(_term(row, charged[row["number"]]) for row in rows)
     return Timeline(
         began_at=began_at,
         ended_at=ended_at,

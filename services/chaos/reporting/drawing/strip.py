@@ -1,0 +1,99 @@
+"""Strips of one row: the scenarios, and the stretches without a charge."""
+
+from collections.abc import Sequence
+
+from chaos.reporting.drawing.frame import NO_BAND, Band, Frame
+from chaos.reporting.drawing.packing import shortened, text_width
+from chaos.reporting.figures import seconds
+from chaos.reporting.markup import Markup, element, join, shape, text
+from chaos.reporting.run_report import ScenarioResult
+from chaos.reporting.stretches import Kind, Stretch
+
+STRIP_HEIGHT = 18.0
+BELOW = 8.0
+MIN_WIDTH = 1.5
+_MARKS = {"passed": "", "failed": "✗ ", "skipped": "– "}
+
+
+def scenarios_band(frame: Frame, y: float, scenarios: Sequence[ScenarioResult], *, linked: bool) -> Band:
+    """A box per scenario, with its name where it fits, else its number; `linked` leads to its part of the page."""
+    if len(scenarios) < 2:
+        return NO_BAND
+    label = element("text", text("scenarios"), x=frame.left - 8, y=y + 13, class_="end")
+    boxes = [
+        _box(frame, y, number, scenario, linked=linked)
+        for number, scenario in enumerate(scenarios, start=1)
+        if frame.shows(scenario.began_at, scenario.ended_at) and scenario.state != "skipped"
+    ]
+    return Band(STRIP_HEIGHT + BELOW, join(label, *boxes))
+
+
+def _box(frame: Frame, y: float, number: int, scenario: ScenarioResult, *, linked: bool) -> Markup:
+    x, end = frame.x(scenario.began_at), frame.x(scenario.ended_at)
+    width = max(end - x - 1, MIN_WIDTH)
+    mark = _MARKS[scenario.state]
+    told = f"{mark}{scenario.name}"
+    label = told if text_width(told) + 6 <= width else f"{mark}{number}"
+    if text_width(label) + 2 > width:
+        label = str(number) if text_width(str(number)) <= width else ""
+    drawn = [
+        element("title", text(f"{number}. {scenario.name}, {scenario.state}: {scenario.shows}")),
+        shape("rect", x=x, y=y, width=width, height=STRIP_HEIGHT, rx=2, class_=f"scenario {scenario.state}"),
+        element("text", text(label), x=x + width / 2, y=y + 13, class_="small mid") if label else join(),
+    ]
+    return element("a", *drawn, href=f"#s{number}") if linked else element("g", *drawn)
+
+
+def stretches_band(frame: Frame, y: float, stretches: Sequence[Stretch]) -> Band:
+    """When nobody charged: hatched, with the length where it fits, the longest first."""
+    label = element(
+        "text", text(shortened("no charges", frame.left - 10)), x=frame.left - 8, y=y + 10, class_="end"
+    )
+    shown = [each for each in stretches if frame.shows(each.from_at, each.to_at)]
+    boxes = [_stretch(frame, y, each) for each in shown]
+    return Band(14.0 + BELOW, join(label, *boxes, *_lengths(frame, y, shown)))
+
+
+def shadows(frame: Frame, top: float, bottom: float, stretches: Sequence[Stretch]) -> Markup:
+    """What the stretches cast over the bands between `top` and `bottom`."""
+    return join(
+        *(
+            shape("rect", x=x, y=top, width=width, height=bottom - top, class_=f"shadow {each.kind}")
+            for each in stretches
+            if frame.shows(each.from_at, each.to_at)
+            for x, width in [_extent(frame, each)]
+        )
+    )
+
+
+def _extent(frame: Frame, stretch: Stretch) -> tuple[float, float]:
+    x = frame.x(stretch.from_at)
+    return x, max(frame.x(stretch.to_at) - x, MIN_WIDTH)
+
+
+def _stretch(frame: Frame, y: float, stretch: Stretch) -> Markup:
+    x, width = _extent(frame, stretch)
+    told = f"{seconds(stretch.length_s)} without a charge: {stretch.told}"
+    box = shape("rect", x=x, y=y, width=width, height=12, class_=f"stretch {stretch.kind}")
+    return element("g", element("title", text(told)), box)
+
+
+def _lengths(frame: Frame, y: float, shown: Sequence[Stretch]) -> list[Markup]:
+    boxes = {each: _extent(frame, each) for each in shown}
+    taken: list[tuple[float, float]] = []
+    drawn = []
+    for each in sorted(shown, key=lambda each: (each.kind is Kind.REST, -each.length_s)):
+        x, width = boxes[each]
+        label = "judged" if each.kind is Kind.REST else seconds(each.length_s)
+        room = text_width(label) + 4
+        inside = room + 6 <= width
+        begins = x + (width - room) / 2 if inside else x + width + 3
+        ends = begins + room
+        others = [*taken, *((ox, ox + ow) for other, (ox, ow) in boxes.items() if other is not each)]
+        if ends > frame.right or any(begins < other_ends and ends > other for other, other_ends in others):
+            continue
+        taken.append((begins, ends))
+        if inside:
+            drawn.append(shape("rect", x=begins, y=y + 1, width=room, height=10, class_="plate"))
+        drawn.append(element("text", text(label), x=begins + 2, y=y + 10, class_="small strong"))
+    return drawn
