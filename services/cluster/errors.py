@@ -11,3 +11,7 @@ class StartError(ClusterError):
 
 class DataDirLockedError(ClusterError):
     """Another supervisor is using this data directory."""
+
+
+class NotPermittedError(ClusterError):
+    """The machine does not let us do this here; whoever wanted it can go without and say why."""

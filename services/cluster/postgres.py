@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import os
-import secrets
-import shutil
+import random
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote
@@ -13,10 +12,10 @@ from urllib.parse import quote
 import asyncpg
 
 from cluster.environment import clean_environment
-from cluster.errors import StartError
+from cluster.errors import ClusterError
 from cluster.leashed import Command
-from cluster.one_shot import run_to_end
 from cluster.ports import HOST, ReservedPort, reserve_port
+from cluster.postgres_data import initialise, wait_for_predecessor, write_private
 from cluster.postgres_files import (
     HBA,
     PostgresFiles,
@@ -26,13 +25,15 @@ from cluster.postgres_files import (
     locate,
     wipe,
 )
+from cluster.postgres_sessions import terminate_sessions
 from cluster.process import ManagedProcess
+from cluster.small_disk import SmallDisk
+from cluster.small_wal import SmallWal
 from cluster.users import unprivileged_user
 
 SUPERUSER = "postgres"
 DATABASE = "middleman"
-_INITDB_TIMEOUT_S = 60.0
-_PREDECESSOR_TIMEOUT_S = 10.0
+APPLICATION_ROLES = ("middleman_api", "middleman_replica")
 _CONNECT_TIMEOUT_S = 1.5
 
 StopMode = Literal["fast", "immediate"]
@@ -61,6 +62,7 @@ class PostgresServer(ManagedProcess):
         self._fresh = fresh
         self._user = unprivileged_user()
         self._files: PostgresFiles | None = None
+        self._small_wal: SmallWal | None = None
         super().__init__(
             name="postgres",
             kind="postgres",
@@ -138,10 +140,14 @@ class PostgresServer(ManagedProcess):
         if self._files.data.exists():
             check_owner(self._files.data, self._user)
         else:
-            await self._initialise(self._files)
-        await self._wait_for_predecessor(self._files.data)
-        self._write(self._files.data / "postgresql.conf", configuration(self._reserved.number, self._tuning))
-        self._write(self._files.data / "pg_hba.conf", HBA)
+            password = await initialise(self._files, self._user, SUPERUSER, self.log_path)
+            write_private(self._directory / "superuser-password", password)
+        await wait_for_predecessor(self._files.data)
+        if self._small_wal is None:  # else it is meant to be there; a supervisor may have died in between
+            await asyncio.to_thread(self._small_disk(self._files).move_out)
+        settings = configuration(self._reserved.number, self._tuning)
+        write_private(self._files.data / "postgresql.conf", settings, self._user)
+        write_private(self._files.data / "pg_hba.conf", HBA, self._user)
 
     async def stop(self, *, graceful: bool = True, mode: StopMode = "fast") -> int | None:
         """Fast (SIGINT: disconnects everyone, checkpoints) or immediate (SIGQUIT: recovery at next start)."""
@@ -149,44 +155,76 @@ class PostgresServer(ManagedProcess):
             return await self.kill()
         return await self._end(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
 
+    async def crash_restart(self) -> None:
+        """Stops at once, without a checkpoint, and starts again: every session breaks, recovery follows."""
+        await self.stop(mode="immediate")
+        await self.start()
+
+    async def terminate_sessions(
+        self, *, dice: random.Random, share: float | None = None, count: int | None = None
+    ) -> int:
+        """Ends some of the application's sessions, chosen by `dice`: a share of them or so many. Returns how many.
+
+        At least one, where there is any. Raises `ValueError` unless either `share` (0 to 1) or `count` is given.
+        """
+        connection = await self.connect()
+        try:
+            return await terminate_sessions(connection, APPLICATION_ROLES, dice, share=share, count=count)
+        finally:
+            await connection.close()
+
+    @contextlib.asynccontextmanager
+    async def wal_on_small_disk(self, size_mb: int = 128) -> AsyncIterator[SmallWal]:
+        """Inside, the write-ahead log lies on a disk of that size, which can be filled and freed.
+
+        The server is restarted on the way in and out; afterwards the log is where it was, nothing that was
+        acknowledged is missing, and the server runs. Raises `NotPermittedError` where no disk may be mounted,
+        and `ClusterError` unless the server runs.
+        """
+        if self._small_wal is not None or self._files is None or not self.is_running:
+            raise ClusterError(
+                "the log can be put on a small disk once, while PostgreSQL runs: start it first"
+            )
+        wal = SmallWal(
+            self._small_disk(self._files), size_mb, use_up_segment=self._use_up_segment, start=self.start
+        )
+        wal.mount()
+        self._small_wal = wal
+        try:
+            await self.stop()
+            await wal.move_in(self._files.bin / "pg_controldata")
+            await self.start()
+            yield wal
+        finally:
+            await wal.make_room()
+            self._small_wal = None
+            await self.restart()  # which brings the log back
+
+    async def make_room(self) -> None:
+        """Where the log's small disk is full, it no longer is."""
+        if self._small_wal is not None:
+            await self._small_wal.make_room()
+
+    def _small_disk(self, files: PostgresFiles) -> SmallDisk:
+        return SmallDisk(files.home, files.data, self._user)
+
+    async def _use_up_segment(self) -> None:
+        """Ends the log's current segment, whose room was taken long ago; a server that dies of it has done so."""
+        with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection = await self.connect()
+            try:
+                await connection.execute("SELECT pg_switch_wal()", timeout=_CONNECT_TIMEOUT_S)
+            finally:
+                connection.terminate()
+
     def _server_command(self) -> Command:
         assert self._files is not None  # launch() has located them
-        argv = (str(self._files.bin / "postgres"), "-D", str(self._files.data))
-        return Command(argv, clean_environment(), cwd=self._files.home, run_as=self._user)
-
-    async def _initialise(self, files: PostgresFiles) -> None:
-        """initdb into a draft, renamed when complete, so that half-made data is never started."""
-        draft, password_file = files.home / "data.draft", files.home / "initdb-password"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
-        self._give_away(draft)
-        password = secrets.token_hex(24)
-        self._write(self._directory / "superuser-password", password, give_away=False)
-        self._write(password_file, password)
-        argv = (
-            str(files.bin / "initdb"),
-            *("-D", str(draft), "-U", SUPERUSER, "--pwfile", str(password_file), "-A", "scram-sha-256"),
-            *("-E", "UTF8", "--locale", "C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        extra = (
+            f"--{name}={value}"
+            for name, value in (self._small_wal.settings if self._small_wal else {}).items()
         )
-        command = Command(argv, clean_environment(), files.home, self._user)
-        try:
-            await run_to_end("initdb", command, self.log_path, timeout_s=_INITDB_TIMEOUT_S)
-        finally:
-            password_file.unlink(missing_ok=True)
-        draft.rename(files.data)
-
-    async def _wait_for_predecessor(self, data: Path) -> None:
-        """Waits until no process works in this data directory any more, then forgets its pid file.
-
-        A killed supervisor's leash may still be sweeping. And after a reboot the pid in the file may
-        belong to a process of the same user that has nothing to do with it: Postgres would refuse to start.
-        """
-        deadline_s = asyncio.get_running_loop().time() + _PREDECESSOR_TIMEOUT_S
-        while users := _processes_in(data):
-            if asyncio.get_running_loop().time() > deadline_s:
-                raise StartError(f"{data} is in use by processes {users}: stop them first")
-            await asyncio.sleep(0.05)
-        (data / "postmaster.pid").unlink(missing_ok=True)
+        argv = (str(self._files.bin / "postgres"), "-D", str(self._files.data), *extra)
+        return Command(argv, clean_environment(), cwd=self._files.home, run_as=self._user)
 
     async def _accepts_queries(self) -> bool:
         try:
@@ -207,28 +245,6 @@ class PostgresServer(ManagedProcess):
         finally:
             await connection.close()
 
-    def _write(self, path: Path, text: str, *, give_away: bool = True) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        if give_away:
-            self._give_away(path)
-
-    def _give_away(self, path: Path) -> None:
-        if self._user is not None:
-            os.chown(path, self._user.uid, self._user.gid)
-
 
 def _quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
-
-
-def _processes_in(directory: Path) -> list[int]:
-    """Processes whose working directory this is; postmaster and backends work in their data directory."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if (entry / "cwd").readlink() == directory:
-                    found.append(int(entry.name))
-    return found

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import StartError
+from cluster.small_disk import SmallDisk
 from cluster.users import User, can_reach
 
 _ELSEWHERE = Path("/var/tmp")  # noqa: S108  # made with checks on owner and mode, see _private_directory
@@ -55,6 +56,8 @@ def wipe(directory: Path) -> None:
     """Removes the data, relocated or not."""
     note = directory / "relocated-to"
     home = _relocated_home(directory)
+    for place in (directory, home):
+        SmallDisk(place, place / "data", None).unmount()
     if note.exists() and home.exists():
         shutil.rmtree(home)
     if directory.exists():
