@@ -152,11 +152,16 @@ async def misbehaving(
                 rule.hits = gone.get("hits", rule.hits)
 
 
-async def expect_bitten(stage: Stage, rule: Rule, patience_s: float = 20.0) -> int:
-    """Note that requests were hit by the rule; how many so far."""
+async def expect_bitten(stage: Stage, rule: Rule, *, least: int = 1, patience_s: float = 20.0) -> int:
+    """Note that at least so many requests were hit by the rule; how many so far."""
+
+    async def look() -> int | None:
+        hits = await rule.bitten() or 0
+        return hits if hits >= least else None
+
     return await stage.expect(
         f"requests are hit by {rule.fault.kind}",
-        rule.bitten,
+        look,
         rule.fault,
         tell=lambda hits: f"{hits} hit",
         patience_s=patience_s,

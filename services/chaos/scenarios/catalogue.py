@@ -1,8 +1,9 @@
 """Every scenario by its name, in the order in which they are played."""
 
+from chaos.scenarios.processor import PROCESSOR
 from chaos.scenarios.scenario import Scenario
 
-GROUPS: tuple[tuple[Scenario, ...], ...] = ()
+GROUPS: tuple[tuple[Scenario, ...], ...] = (PROCESSOR,)
 
 SCENARIOS: tuple[Scenario, ...] = tuple(scenario for group in GROUPS for scenario in group)
 
