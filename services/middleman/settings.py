@@ -1,11 +1,15 @@
-"""All configuration, from the environment, checked at start with messages that say what to do."""
+"""All configuration, from the environment and files it names, checked at start with messages that say what to do."""
 
 import math
+import socket
 import sys
-from typing import Annotated, Literal, NoReturn, Self, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from middleman.secret_files import SecretFileError, from_file
 
 FAILPOINTS = (
     "before_claim",
@@ -20,10 +24,37 @@ UNSAFE_SWITCHES = ("fence_off", "term_in_key", "intent_per_attempt")
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+_PREFIX = "MIDDLEMAN_"
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, not listened on
+
+
+class _Files(PydanticBaseSettingsSource):
+    """`NAME_FILE` for every setting `NAME`; its own kind of error, because pydantic would show the values."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        alias = field.validation_alias
+        name = alias if isinstance(alias, str) else f"{_PREFIX}{field_name.upper()}"
+        return from_file(name), alias if isinstance(alias, str) else field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {key: value for value, key, _ in found if value is not None}
 
 
 class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="MIDDLEMAN_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, and the files that it names."""
+        return init_settings, _Files(settings_cls), env_settings
 
     environment: Literal["production", "test"] = "production"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -95,10 +126,12 @@ class ApiSettings(ProcessorSettings):
 class ReplicaSettings(ProcessorSettings):
     """One replica of the middleman."""
 
-    replica_name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
+    # Empty: the host's name, which in a container is the container's.
+    replica_name: str = Field(default="", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", validate_default=True)
     ops_host: str = "127.0.0.1"
     ops_port: Port = 9000
-    ops_advertise: str = ""  # host:port at which the other replicas feel the pulse; empty: host and port
+    # host:port at which the other replicas feel the pulse. Empty: where it listens, by the host's name if everywhere.
+    ops_advertise: str = Field(default="", validate_default=True)
     pulse: Literal["on", "off"] = "on"
     ops_token: SecretStr | None = Field(
         default=None, min_length=16
@@ -142,12 +175,20 @@ class ReplicaSettings(ProcessorSettings):
                 raise ValueError(f"{endpoint!r} must read host:port, several separated by commas")
         return value
 
+    @field_validator("replica_name", mode="before")
+    @classmethod
+    def _is_the_hosts_unless_given(cls, value: object) -> object:
+        return value if value != "" else _host_name()
+
     @field_validator("ops_advertise")
     @classmethod
-    def _is_host_and_port(cls, value: str) -> str:
+    def _is_host_and_port(cls, value: str, given: ValidationInfo) -> str:
+        if not value and given.data.get("ops_host") in _EVERYWHERE:
+            value = f"{{hostname}}:{given.data.get('ops_port')}"
+        value = value.replace("{hostname}", _host_name())
         host, colon, port = value.rpartition(":")
-        if value and (not (host and colon and port.isdigit()) or "//" in value or "@" in value):
-            raise ValueError("must be empty or read host:port")
+        if value and (not (host and colon and port.isdigit()) or set("/@{}") & set(value)):
+            raise ValueError("must be empty or read host:port, where {hostname} stands for the host's name")
         return value
 
     @field_validator("failpoints")
@@ -187,6 +228,8 @@ def load(kind: type[SettingsT]) -> SettingsT:
     """Read the environment; on a mistake print one line per setting and exit with status 2."""
     try:
         return kind()
+    except SecretFileError as error:
+        refuse(str(error))
     except ValidationError as error:
         refuse(_explain(kind, error))
 
@@ -197,6 +240,10 @@ def refuse(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def _host_name() -> str:
+    return socket.gethostname().partition(".")[0].lower()
+
+
 def _explain(kind: type[_Settings], error: ValidationError) -> str:
     """`SETTING=value: what is wrong`, several joined by semicolons; secrets stay out."""
     lines = []
@@ -205,7 +252,7 @@ def _explain(kind: type[_Settings], error: ValidationError) -> str:
             lines.append(problem["msg"].removeprefix("Value error, "))
             continue
         field = str(problem["loc"][0])
-        name = field if field.isupper() else f"MIDDLEMAN_{field.upper()}"
+        name = field if field.isupper() else f"{_PREFIX}{field.upper()}"
         if problem["type"] == "missing":
             lines.append(f"{name} is not set")
             continue

@@ -52,10 +52,10 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one (default)")
     parser.add_argument("--data-dir", type=Path, required=True, help="where the ledger is kept")
-    parser.add_argument("--api-key", required=True, help="the account's secret key, sk_test_…")
-    parser.add_argument("--admin-key", required=True, help="bearer key of /admin")
+    _add_secret(parser, "--api-key", "the account's secret key, sk_test_…", required=True)
+    _add_secret(parser, "--admin-key", "bearer key of /admin", required=True)
     parser.add_argument("--webhook-url", help="where events are delivered")
-    parser.add_argument("--webhook-secret", help="whsec_…, signs the deliveries; needed with --webhook-url")
+    _add_secret(parser, "--webhook-secret", "whsec_…, signs the deliveries; needed with --webhook-url")
     parser.add_argument("--rate-limit-per-s", type=float, help="requests per second and operation before 429")
     given = parser.parse_args(arguments)
     if not 0 <= given.port <= 65535:
@@ -77,6 +77,22 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         given.rate_limit_per_s,
         _webhook(given),
     )
+
+
+def _add_secret(parser: argparse.ArgumentParser, name: str, meaning: str, *, required: bool = False) -> None:
+    """A secret as an option, which everybody on the machine can see, or from a file, which not everybody can read."""
+    either = parser.add_mutually_exclusive_group(required=required)
+    either.add_argument(name, help=meaning)
+    either.add_argument(
+        f"{name}-file", dest=name[2:].replace("-", "_"), type=_content, help="the same, from this file"
+    )
+
+
+def _content(path: str) -> str:
+    try:
+        return Path(path).read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"cannot read {path}: {error}") from error
 
 
 def _webhook(given: argparse.Namespace) -> Endpoint | None:

@@ -1,5 +1,8 @@
 """A wrong setting is one line that names it and says what to do, with exit status 2 (DESIGN §11)."""
 
+import socket
+from pathlib import Path
+
 import pytest
 
 from middleman.settings import ApiSettings, MigrateSettings, ReplicaSettings, load
@@ -63,7 +66,7 @@ def test_a_wrong_setting_is_one_line_and_status_2(
     assert "secretsecret" not in said
 
 
-@pytest.mark.parametrize("name", list(REPLICA))
+@pytest.mark.parametrize("name", sorted(set(REPLICA) - {"MIDDLEMAN_REPLICA_NAME"}))
 def test_a_missing_setting_is_named(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -110,3 +113,92 @@ def test_short_passwords_and_guessable_api_keys_are_refused(
     assert "MIDDLEMAN_DB_PASSWORD_JUDGE" in said
     assert "MIDDLEMAN_BOOTSTRAP_API_KEY must start with mk_" in said
     assert "long-enough" not in said
+
+
+def test_every_setting_may_come_from_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for number, (name, value) in enumerate(REPLICA.items()):
+        file = tmp_path / str(number)
+        file.write_text(f"{value}\n")
+        environment.delenv(name)
+        environment.setenv(f"{name}_FILE", str(file))
+    settings = load(ReplicaSettings)
+    assert settings.database_url.get_secret_value() == REPLICA["MIDDLEMAN_DATABASE_URL"]
+    assert settings.stripe_api_key.get_secret_value() == REPLICA["STRIPE_API_KEY"]
+    assert settings.etcd_endpoints == ("127.0.0.1:2379", "127.0.0.1:2380")
+    assert settings.replica_name == "replica-1"
+
+
+def test_what_a_file_holds_is_checked_like_the_rest(
+    environment: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text("sk_live_secretsecret")
+    environment.delenv("STRIPE_API_KEY")
+    environment.setenv("STRIPE_API_KEY_FILE", str(tmp_path / "key"))
+    with pytest.raises(SystemExit):
+        load(ReplicaSettings)
+    said = capsys.readouterr().err
+    assert "STRIPE_API_KEY is a live key" in said
+    assert "secretsecret" not in said
+
+
+@pytest.mark.parametrize(
+    ("unset", "file", "complaint"),
+    [
+        (False, "there", "STRIPE_API_KEY and STRIPE_API_KEY_FILE are both set"),
+        (True, "gone", "gone cannot be read: No such file"),
+        (True, "binary", "binary is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line_and_status_2(
+    environment: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    unset: bool,
+    file: str,
+    complaint: str,
+) -> None:
+    (tmp_path / "there").write_text("sk_test_other")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    if unset:
+        environment.delenv("STRIPE_API_KEY")
+    environment.setenv("STRIPE_API_KEY_FILE", str(tmp_path / file))
+    with pytest.raises(SystemExit) as ended:
+        load(ReplicaSettings)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert complaint in said
+    assert said.count("\n") == 1
+
+
+def test_a_replica_without_a_name_takes_that_of_its_host(environment: pytest.MonkeyPatch) -> None:
+    environment.setattr(socket, "gethostname", lambda: "C0FFEE.example.com")
+    environment.delenv("MIDDLEMAN_REPLICA_NAME")
+    assert load(ReplicaSettings).replica_name == "c0ffee"
+
+
+@pytest.mark.parametrize(
+    ("host", "advertise", "address"),
+    [
+        ("127.0.0.1", "", ""),
+        ("0.0.0.0", "", "c0ffee:9000"),
+        ("0.0.0.0", "{hostname}.inner:7000", "c0ffee.inner:7000"),
+        ("0.0.0.0", "10.0.0.1:7000", "10.0.0.1:7000"),
+    ],
+)
+def test_a_replica_that_listens_everywhere_is_felt_under_its_hosts_name(
+    environment: pytest.MonkeyPatch, host: str, advertise: str, address: str
+) -> None:
+    environment.setattr(socket, "gethostname", lambda: "c0ffee")
+    environment.setenv("MIDDLEMAN_OPS_HOST", host)
+    environment.setenv("MIDDLEMAN_OPS_ADVERTISE", advertise)
+    assert load(ReplicaSettings).ops_advertise == address
+
+
+@pytest.mark.parametrize("address", ["host", "http://host:9000", "host:port", "{name}:9000"])
+def test_an_address_that_cannot_be_felt_is_refused(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    environment.setenv("MIDDLEMAN_OPS_ADVERTISE", address)
+    with pytest.raises(SystemExit):
+        load(ReplicaSettings)
+    assert "host:port, where {hostname} stands for" in capsys.readouterr().err

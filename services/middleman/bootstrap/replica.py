@@ -185,7 +185,8 @@ def build_replica(
         observer=billing_observer,
         collector=IntentPerAttempt if "intent_per_attempt" in settings.unsafe else Collector,
     )
-    candidate = CandidateName(holder, settings.ops_advertise or f"{settings.ops_host}:{settings.ops_port}")
+    operations = settings.ops_advertise or f"{settings.ops_host}:{settings.ops_port}"
+    candidate = CandidateName(holder, operations)
     watch = PulseWatch(candidate, settings.scope, coordinator, HttpPulse(), clock, uniform, observer)
     replica = Replica(
         name=holder,
@@ -207,9 +208,7 @@ def build_replica(
         payment_processor=payments,
         pool=pool,
         rehearsal=Rehearsal(pool, uuid4),
-        heartbeat=Heartbeat(
-            pool, settings.replica_name, incarnation, f"http://{settings.ops_host}:{settings.ops_port}"
-        ),
+        heartbeat=Heartbeat(pool, settings.replica_name, incarnation, f"http://{operations}"),
         warm_sessions=settings.replica_pool_size,
         warm_connections=settings.concurrency,
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.support.sandbox_process import API_KEY, SandboxProcess
 
+from stripe_sandbox.cli import parse
+
 GOOD = ["--api-key", API_KEY, "--admin-key", "a"]
 
 
@@ -36,6 +38,9 @@ def start(*options: str) -> tuple[int, str]:
             "no http(s) URL",
         ),
         ([*GOOD, "--data-dir", "x", "--rate-limit-per-s", "0"], "above 0"),
+        (["--data-dir", "x", "--admin-key", "a"], "--api-key-file"),
+        ([*GOOD, "--data-dir", "x", "--admin-key-file", "/dev/null"], "not allowed with argument"),
+        (["--data-dir", "x", "--api-key", API_KEY, "--admin-key-file", "gone"], "cannot read gone"),
     ],
 )
 def test_misuse_is_one_line_and_exit_status_2(
@@ -62,3 +67,15 @@ def test_a_busy_port_and_a_broken_ledger_are_misuse_too(
     status, said = start(*GOOD, "--data-dir", str(broken))
     assert (status, said.count("\n")) == (2, 1)
     assert "file is not a database" in said
+
+
+def test_keys_from_files_work_like_keys_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "api-key").write_text(f"{API_KEY}\n")
+    (tmp_path / "admin-key").write_text("an admin's key\n")
+    options = parse(
+        [
+            *("--data-dir", "x", "--api-key-file", str(tmp_path / "api-key")),
+            *("--admin-key-file", str(tmp_path / "admin-key")),
+        ]
+    )
+    assert (options.api_key, options.admin_key) == (API_KEY, "an admin's key")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from middleman.entrypoints.cli.attach import running_cluster
-from middleman.entrypoints.cli.saying import FAILED, MISUSE, fail
+from middleman.entrypoints.cli.saying import FAILED, MISUSE, fail, or_from_file
 
 if TYPE_CHECKING:
     from middleman.ports.api_keys import Scope
@@ -65,7 +65,8 @@ def revoke(
 
 
 def _url(database_url: str | None, data_dir: Path | None) -> str:
-    return database_url or running_cluster(data_dir).superuser_database_url
+    given = or_from_file(database_url, "MIDDLEMAN_DATABASE_URL")
+    return given or running_cluster(data_dir).superuser_database_url
 
 
 def _with_database(work: Coroutine[Any, Any, T]) -> T:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from middleman.entrypoints.cli.attach import running_cluster
-from middleman.entrypoints.cli.saying import FAILED, MISUSE, fail
+from middleman.entrypoints.cli.saying import FAILED, MISUSE, fail, or_from_file
 
 
 def judge(
@@ -37,6 +37,8 @@ def judge(
     from chaos.judge.judging import CannotJudgeError, Sources
     from chaos.judge.judging import judge as pronounce
 
+    database_url = or_from_file(database_url, "MIDDLEMAN_JUDGE_DATABASE_URL")
+    admin_key = or_from_file(admin_key, "MIDDLEMAN_JUDGE_ADMIN_KEY")
     given = (database_url, ledger_url, admin_key)
     if any(given):
         if data_dir is not None:
