@@ -1,11 +1,11 @@
 """Every kind of fault that the mix knows."""
 
 from chaos.faults import api as apis
-from chaos.faults import etcd, links, postgres, processes, processor
+from chaos.faults import etcd, links, postgres, processor, replicas
 from chaos.faults.mixable import MixFault
 
 KINDS: tuple[MixFault, ...] = (
-    *processes.MIX,
+    *replicas.MIX,
     *links.MIX,
     *etcd.MIX,
     *postgres.MIX,
