@@ -4,13 +4,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaos.judge.books import Books, Fence, Invoice, Subscription, Term, WriteRun
+from chaos.judge.books import Booking, Books, Fence, Invoice, Subscription, Term, WriteRun
 from chaos.judge.calendar import boundary
 from chaos.judge.ledger import Charge, Intent, KeyUse, Ledger
 
 NOW = datetime(2026, 4, 15, 12, tzinfo=UTC)
 LEDGER_READ_BEGAN = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SETTLED_AT = LEDGER_READ_BEGAN - timedelta(seconds=5)
+CREATED_AT = SETTLED_AT - timedelta(seconds=10)
 CREATE = "/v1/payment_intents"
 
 
@@ -24,6 +25,7 @@ def subscription(number: int, **changes: Any) -> Subscription:
         time_zone="Europe/Berlin",
         next_period_no=3,
         ends_at=None,
+        created_at=CREATED_AT,
     )
     return replace(clean, **changes)
 
@@ -47,6 +49,20 @@ def invoice(of: Subscription, period_no: int, **changes: Any) -> Invoice:
         settled_term=1,
         attempt_open=False,
         charge_id=f"ch_{of.id}_{period_no}",
+        first_outcome_at=SETTLED_AT,
+    )
+    return replace(clean, **changes)
+
+
+def booking(of: Invoice, **changes: Any) -> Booking:
+    """Both entries of a paid invoice."""
+    clean = Booking(
+        attempt_id=f"at_{of.id[3:]}_1",
+        invoice_id=of.id,
+        currency=of.currency,
+        received_minor=of.amount_minor,
+        balance_minor=0,
+        recorded_at=of.settled_at or SETTLED_AT,
     )
     return replace(clean, **changes)
 
@@ -83,7 +99,8 @@ WRITES = (
 
 
 def books(**changes: Any) -> Books:
-    """Two subscriptions, three paid periods each, two terms."""
+    """Two subscriptions, three paid periods each, two terms; what is paid is booked, unless `bookings` say else."""
+    paid = [each for each in changes.get("invoices", INVOICES) if each.status == "paid"]
     clean = Books(
         business_now=NOW,
         clock_rate=0,
@@ -91,6 +108,7 @@ def books(**changes: Any) -> Books:
         ledger_read_began=LEDGER_READ_BEGAN,
         subscriptions={each.id: each for each in SUBSCRIPTIONS},
         invoices=INVOICES,
+        bookings=tuple(map(booking, paid)),
         terms=(LEADER, SUCCESSOR),
         fences=(Fence(0, 2, "uid-2"),),
         write_runs=WRITES,

@@ -16,11 +16,15 @@ class Subscription:
     time_zone: str
     next_period_no: int
     ends_at: datetime | None
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """One debt. `charge_id` is what its succeeded attempt recorded; `attempt_open`: a try is under way."""
+    """One debt. `charge_id` is what its succeeded attempt recorded; `attempt_open`: a try is under way.
+
+    `first_outcome_at`: the database's real time when its first attempt was settled, whatever the outcome.
+    """
 
     id: str
     subscription_id: str
@@ -38,6 +42,22 @@ class Invoice:
     settled_term: int | None  # of the succeeded attempt
     attempt_open: bool
     charge_id: str | None
+    first_outcome_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What the double-entry ledger says of one attempt, in minor units of ISO 4217.
+
+    `received_minor` is what stands on `processor_balance`, `balance_minor` the sum over all accounts.
+    """
+
+    attempt_id: str
+    invoice_id: str
+    currency: str
+    received_minor: int
+    balance_minor: int
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,7 @@ class Books:
     ledger_read_began: datetime
     subscriptions: Mapping[str, Subscription]
     invoices: tuple[Invoice, ...]
+    bookings: tuple[Booking, ...]
     terms: tuple[Term, ...]
     fences: tuple[Fence, ...]
     write_runs: tuple[WriteRun, ...] | None

@@ -9,8 +9,9 @@ from typing import Any
 import asyncpg
 
 from chaos.judge.books import Books
-from chaos.judge.invariants import INVARIANTS
+from chaos.judge.invariants import invariants
 from chaos.judge.ledger import Ledger, LedgerUnreadableError, read_ledger
+from chaos.judge.promptness import Promptness
 from chaos.judge.read_books import database_clock, read_books
 from chaos.judge.verdict import InvariantResult, Verdict
 
@@ -31,10 +32,13 @@ class Sources:
     admin_key: str
 
 
-async def judge(sources: Sources, *, require_rest: bool = False) -> Verdict:
+async def judge(
+    sources: Sources, *, require_rest: bool = False, promptness: Promptness | None = None
+) -> Verdict:
     """The verdict over the system as it is now. Raises `CannotJudgeError`.
 
     `require_rest`: the system was brought to rest, so that whatever is still in flight is a violation.
+    `promptness`: what the run that was judged knows of faults and clock; I8 is not checked without.
     """
     connection = await connect(sources.database_url)
     try:
@@ -48,7 +52,9 @@ async def judge(sources: Sources, *, require_rest: bool = False) -> Verdict:
     finally:
         connection.terminate()
     # Minutes of arithmetic must not block the caller's loop, which may be drawing.
-    return await asyncio.to_thread(judge_snapshot, ledger, books, require_rest=require_rest)
+    return await asyncio.to_thread(
+        judge_snapshot, ledger, books, require_rest=require_rest, promptness=promptness
+    )
 
 
 async def connect(database_url: str) -> "asyncpg.Connection[Any]":
@@ -69,9 +75,11 @@ async def connect(database_url: str) -> "asyncpg.Connection[Any]":
         ) from error
 
 
-def judge_snapshot(ledger: Ledger, books: Books, *, require_rest: bool = False) -> Verdict:
+def judge_snapshot(
+    ledger: Ledger, books: Books, *, require_rest: bool = False, promptness: Promptness | None = None
+) -> Verdict:
     """The verdict over two sides already read."""
-    results = tuple(invariant(ledger, books) for invariant in INVARIANTS)
+    results = tuple(invariant(ledger, books) for invariant in invariants(promptness))
     at_rest = not any(result.total_pending for result in results)
     if require_rest:
         results = tuple(result.strictly() for result in results)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from chaos.judge.books import Books, Fence, Invoice, Subscription, Term, WriteRun
+from chaos.judge.books import Booking, Books, Fence, Invoice, Subscription, Term, WriteRun
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,17 +15,27 @@ MAX_WRITE_RUNS = 100_000  # one per term when all is well
 _CLOCK = "SELECT business_now(), clock_timestamp(), rate FROM test_clock"
 
 _SUBSCRIPTIONS = """
-    SELECT id, interval_unit, interval_count, anchor_local, time_zone, next_period_no, ends_at
+    SELECT id, interval_unit, interval_count, anchor_local, time_zone, next_period_no, ends_at,
+           created_at
     FROM subscriptions
 """
 
 _INVOICES = """
     SELECT i.id, i.subscription_id, i.period_no, i.period_start, i.period_end, i.amount_minor, i.currency,
            i.status, i.payment_intent_id, i.next_attempt_at, i.settled_at, i.created_term, i.bound_term,
-           paid.settled_term, trying.id IS NOT NULL AS attempt_open, paid.charge_id
+           paid.settled_term, trying.id IS NOT NULL AS attempt_open, paid.charge_id,
+           first.settled_at AS first_outcome_at
     FROM invoices i
+    LEFT JOIN payment_attempts first ON first.invoice_id = i.id AND first.attempt_no = 1
     LEFT JOIN payment_attempts paid ON paid.invoice_id = i.id AND paid.status = 'succeeded'
     LEFT JOIN payment_attempts trying ON trying.invoice_id = i.id AND trying.status = 'open'
+"""
+
+_BOOKINGS = """
+    SELECT attempt_id, invoice_id, currency,
+           coalesce(sum(amount_minor) FILTER (WHERE account = 'processor_balance'), 0)::bigint AS received_minor,
+           sum(amount_minor)::bigint AS balance_minor, min(recorded_at) AS recorded_at
+    FROM ledger_entries GROUP BY attempt_id, invoice_id, currency
 """
 
 # Runs of equal terms in commit order ("gaps and islands"), so that a million writes travel as a few
@@ -73,6 +83,9 @@ async def read_books(connection: "asyncpg.Connection[Any]", ledger_read_began: "
             },
             invoices=tuple(
                 [Invoice(*row) async for row in connection.cursor(_INVOICES, prefetch=FETCH_SIZE)]
+            ),
+            bookings=tuple(
+                [Booking(*row) async for row in connection.cursor(_BOOKINGS, prefetch=FETCH_SIZE)]
             ),
             terms=tuple(
                 Term(row["scope"], row["number"], str(row["uid"]), row["holder"], row["started_at"])

@@ -135,6 +135,22 @@ async def test_another_amount_in_the_books_is_seen(performed: Performed) -> None
         await books.execute(change, -1)
 
 
+async def test_a_doctored_entry_is_seen(performed: Performed) -> None:
+    cluster, _ = performed
+    change = """
+        UPDATE ledger_entries SET amount_minor = amount_minor + $1
+        WHERE account = $2 AND attempt_id = (SELECT min(attempt_id) FROM ledger_entries)
+    """
+    async with books_open_to_falsification(cluster) as books:
+        for accounts in (["processor_balance"], ["revenue", "processor_balance"]):
+            for account in accounts:
+                await books.execute(change, 1 if account == "processor_balance" else -1, account)
+            assert broken(await judge_now(cluster)) == {"I9"}
+            for account in accounts:
+                await books.execute(change, -1 if account == "processor_balance" else 1, account)
+    assert (await judge_now(cluster, require_rest=True)).holds
+
+
 async def test_a_write_of_an_old_term_is_seen(performed: Performed) -> None:
     cluster, _ = performed
     async with books_open_to_falsification(cluster) as books:
@@ -167,7 +183,7 @@ async def test_money_taken_behind_everybodys_back_is_seen(performed: Performed) 
     await sandbox_post(
         cluster, f"/v1/payment_intents/{stray['id']}/confirm", {"payment_method": "pm_card_visa"}
     )
-    assert broken(await judge_now(cluster)) == {"I1", "I2", "I5"}
+    assert broken(await judge_now(cluster)) == {"I1", "I2", "I5", "I9"}
 
 
 def _as_json(row: object) -> str:

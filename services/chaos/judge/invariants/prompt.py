@@ -1,0 +1,90 @@
+"""I8: charged in time, as far as a run that hurt the system may ask for."""
+
+from datetime import datetime, timedelta
+
+from chaos.judge.books import Books, Invoice, Subscription
+from chaos.judge.calendar import boundary, periods_due
+from chaos.judge.ledger import Ledger
+from chaos.judge.promptness import Promptness
+from chaos.judge.verdict import Findings, InvariantResult
+
+CLOCK_TOLERANCE = timedelta(seconds=1)  # real time between the two readings that are compared
+
+
+def every_period_is_prompt(
+    ledger: Ledger, books: Books, *, promptness: Promptness | None = None
+) -> InvariantResult:
+    """I8. `checked` is the number of due periods; 0 without `promptness`, since the books know of no fault.
+
+    A period without an outcome is pending until its deadline, and a violation from there on.
+    """
+    found = Findings("I8", "every due period has its first outcome within lease TTL + retry budget")
+    if promptness is None:
+        found.note = "not checked: only a run knows its faults and its clock"
+        return found.result()
+    if _clock_is_told_wrong(found, books, promptness):
+        return found.result()
+    invoices = {(invoice.subscription_id, invoice.period_no): invoice for invoice in books.invoices}
+    slowest = timedelta(0)
+    for subscription in books.subscriptions.values():
+        for number in range(periods_due(subscription, books.business_now)):
+            found.checked += 1
+            due = _fell_due(subscription, number, books, promptness)
+            waited = _check(
+                found, subscription, number, invoices.get((subscription.id, number)), due, books, promptness
+            )
+            slowest = max(slowest, waited)
+    allowed_s = promptness.allowance.total_seconds()
+    found.note = f"slowest {slowest.total_seconds():.2f} s of {allowed_s:.2f} s allowed"
+    return found.result()
+
+
+def _clock_is_told_wrong(found: Findings, books: Books, promptness: Promptness) -> bool:
+    told = promptness.business_time(books.taken_at)
+    rate = promptness.clock[-1].rate
+    if rate == books.clock_rate and abs(books.business_now - told) <= CLOCK_TOLERANCE * max(1.0, rate):
+        return False
+    found.violation(
+        "test clock",
+        f"shows {books.business_now} at rate {books.clock_rate:g}; by the pieces it was to show {told} at rate "
+        f"{rate:g}: tell the judge every setting of the clock",
+    )
+    return True
+
+
+def _fell_due(subscription: Subscription, number: int, books: Books, promptness: Promptness) -> datetime:
+    """In real time; never before the subscription was there to be billed."""
+    due = promptness.fell_due(boundary(subscription, number))
+    # Due by the database's clock and not yet by the pieces, which the tolerance allows: due only now.
+    return max(subscription.created_at, books.taken_at if due is None else due)
+
+
+def _check(
+    found: Findings,
+    subscription: Subscription,
+    number: int,
+    invoice: Invoice | None,
+    due: datetime,
+    books: Books,
+    promptness: Promptness,
+) -> timedelta:
+    """How long it waited since nothing stood in its way any more."""
+    deadline = promptness.deadline(due)
+    outcome = None if invoice is None else invoice.first_outcome_at
+    until = books.taken_at if outcome is None else outcome
+    told = f"period {number} fell due at {due.isoformat()}"
+    if outcome is not None and outcome > deadline:
+        found.violation(
+            subscription.id, f"{told}, first outcome {_seconds(outcome, deadline)} s after its deadline"
+        )
+    elif outcome is None and until > deadline:
+        found.violation(
+            subscription.id, f"{told}, no outcome {_seconds(until, deadline)} s after its deadline"
+        )
+    elif outcome is None:
+        found.in_flight(subscription.id, f"{told}, and has no outcome yet")
+    return until - (deadline - promptness.allowance)
+
+
+def _seconds(late: datetime, deadline: datetime) -> str:
+    return f"{(late - deadline).total_seconds():.2f}"
