@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from chaos.drive.record import Fault
 from chaos.failover.spread import Spread
-from chaos.reporting.figures import seconds
 from chaos.reporting.spans import Takeover
 
 EDGES_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -15,27 +14,28 @@ NO_FAULT = "no fault on the leader"
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """How many take-overs came below `below_s` and not below the bin before; None: the rest."""
+    """How many take-overs took `[from_s, to_s)`; None: as long as you like."""
 
-    below_s: float | None
+    from_s: float
+    to_s: float | None
     count: int
 
     @property
     def told(self) -> str:
-        if self.below_s is None:
-            return f"{seconds(EDGES_S[-1])} or more"
-        return f"below {self.below_s:g} s" if self.below_s >= 1 else f"below {seconds(self.below_s)}"
+        if self.to_s is None:
+            return f"{self.from_s:g} s or more"
+        if self.to_s < 1:
+            return f"{self.from_s * 1000:g} to {self.to_s * 1000:g} ms"
+        return f"{self.from_s:g} to {self.to_s:g} s"
 
 
 def bins(values_s: Iterable[float]) -> tuple[Bin, ...]:
     """Always all of them, so that reports can be laid side by side."""
     values = list(values_s)
-    found, below = [], 0
-    for edge in EDGES_S:
-        reached = sum(value < edge for value in values)
-        found.append(Bin(edge, reached - below))
-        below = reached
-    return (*found, Bin(None, len(values) - below))
+    return tuple(
+        Bin(begins, ends, sum(begins <= value and (ends is None or value < ends) for value in values))
+        for begins, ends in zip((0.0, *EDGES_S), (*EDGES_S, None), strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,11 +55,15 @@ class _Plot:
     height: float
     scale: _Scale
 
-    def extent(self, number: int) -> tuple[float, float]:
-        """Where a column begins, and how wide its bar is."""
-        starts_at = self.began_at + timedelta(seconds=number * self.scale.column_s)
-        x, end = self.frame.x(starts_at), self.frame.x(starts_at + timedelta(seconds=self.scale.column_s))
-        return x, end - x - (0.6 if end - x >= 2 * MIN_COLUMN else 0.0)
+    @property
+    def bar_width(self) -> float:
+        """From a certain width on there is a little space between bars."""
+        width = self.scale.column_s * self.frame.px_per_s
+        return width - 0.6 if width >= 2 * MIN_COLUMN else width
+
+    def middle(self, number: int) -> float:
+        """Where a column stands; a column that only begins or ends in the window stands on its edge."""
+        return self.frame.x(self.began_at + timedelta(seconds=(number + 0.5) * self.scale.column_s))
 
     def y(self, per_s: float) -> float:
         """Rates beyond the scale lie at its top."""
@@ -109,21 +113,25 @@ def _round_up(value: float) -> float:
 
 
 def _bars(plot: _Plot, columns: Columns) -> Markup:
+    """A path per term, of thick upright lines: far shorter than boxes, and a long run has many."""
     paths: defaultdict[str, list[str]] = defaultdict(list)
     for number, column in sorted(columns.items()):
-        x, width = plot.extent(number)
-        if width <= 0:
-            continue
+        x = plot.middle(number)
         bottom, level = plot.y(0.0), 0.0
         for tone, settled in sorted(column.items(), key=lambda each: each[0] == OTHERS):
             level += settled / plot.scale.column_s
             top = plot.y(level)
             if top < bottom:
-                paths[tone].append(f"M{x:.1f} {bottom:.1f}V{top:.1f}h{width:.1f}V{bottom:.1f}z")
+                paths[tone].append(f"M{x:.1f} {bottom:.1f}V{top:.1f}")
             bottom = top
         if level > plot.scale.top_per_s:
-            paths["clipped"].append(f"M{x:.1f} {plot.top - 1:.1f}h{width:.1f}l{-width / 2:.1f} -4z")
-    return join(*(shape("path", d="".join(path), class_=f"bars {tone}") for tone, path in paths.items()))
+            paths["clipped"].append(f"M{x - 2:.1f} {plot.top - 1:.1f}h4l-2 -4z")
+    return join(
+        *(
+            shape("path", d="".join(path), class_=f"bars {tone}", stroke_width=plot.bar_width)
+            for tone, path in paths.items()
+        )
+    )
 
 
 def _levels(plot: _Plot) -> Markup:

@@ -40,7 +40,7 @@ def pack(bars: Sequence[tuple[float, float, str]], right: float, max_rows: int) 
     """Rows for bars `(x from, x to, label)`, in the order given, which should be that of their beginnings.
 
     Labels stand within the bar or right of it and keep their room where `max_rows` allow; else bars are packed alone,
-    those that find no room share the last row, and a label is written where it happens to fit.
+    without, and those that still find no room share the last row.
     """
     with_labels = _rows([_reach(bar, right) for bar in bars])
     if max(with_labels, default=-1) < max_rows:
@@ -49,7 +49,7 @@ def pack(bars: Sequence[tuple[float, float, str]], right: float, max_rows: int) 
             for index, (bar, row) in enumerate(zip(bars, with_labels, strict=True))
         ]
     rows = [min(row, max_rows - 1) for row in _rows([(bar[0], bar[1]) for bar in bars])]
-    return [_opportune(index, bars, rows, right) for index in range(len(bars))]
+    return [Placed(index, row, "", 0.0) for index, row in enumerate(rows)]
 
 
 def _rows(reaches: Sequence[tuple[float, float]]) -> list[int]:
@@ -79,18 +79,3 @@ def _reach(bar: tuple[float, float, str], right: float) -> tuple[float, float]:
     if before:
         return at - text_width(label) - _SPACE, bar[1]
     return bar[0], max(bar[1], at + text_width(label) + _SPACE) if label else bar[1]
-
-
-def _opportune(
-    index: int, bars: Sequence[tuple[float, float, str]], rows: Sequence[int], right: float
-) -> Placed:
-    begins, ends, label = bars[index]
-    later = [
-        bar[0] for bar, row in zip(bars[index + 1 :], rows[index + 1 :], strict=True) if row == rows[index]
-    ]
-    room_ends = min([*later, right])
-    if text_width(label) + 2 * _SPACE <= min(ends, room_ends) - begins:
-        return Placed(index, rows[index], label, begins + _SPACE)
-    if ends + _SPACE + text_width(label) <= room_ends:
-        return Placed(index, rows[index], label, ends + _SPACE)
-    return Placed(index, rows[index], "", 0.0)

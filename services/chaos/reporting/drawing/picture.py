@@ -65,7 +65,7 @@ def picture(
     report: RunReport, stretches: Sequence[Stretch], subject: Subject, width: float, *, alone: bool = False
 ) -> Markup:
     """The SVG, `width` user units wide. `alone`: a file of its own, with title, colours and background."""
-    left = 92.0 if width > 2 * NARROW else 66.0
+    left = 92.0 if width > 2 * NARROW else 72.0
     duration_s = (subject.to_at - subject.from_at).total_seconds()
     frame = Frame(
         *(subject.from_at, subject.to_at, subject.origin, width, left),

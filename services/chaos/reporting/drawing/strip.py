@@ -20,22 +20,32 @@ def scenarios_band(frame: Frame, y: float, scenarios: Sequence[ScenarioResult], 
     if len(scenarios) < 2:
         return NO_BAND
     label = element("text", text("scenarios"), x=frame.left - 8, y=y + 13, class_="end")
-    boxes = [
-        _box(frame, y, number, scenario, linked=linked)
+    shown = [
+        (number, scenario)
         for number, scenario in enumerate(scenarios, start=1)
         if frame.shows(scenario.began_at, scenario.ended_at) and scenario.state != "skipped"
     ]
+    labels = [_fitting(number, scenario, _width(frame, scenario)) for number, scenario in shown]
+    if sum(map(bool, labels)) * 2 < len(labels):
+        labels = [""] * len(labels)  # a few scattered numbers would say nothing
+    boxes = [_box(frame, y, *each, told, linked=linked) for each, told in zip(shown, labels, strict=True)]
     return Band(STRIP_HEIGHT + BELOW, join(label, *boxes))
 
 
-def _box(frame: Frame, y: float, number: int, scenario: ScenarioResult, *, linked: bool) -> Markup:
-    x, end = frame.x(scenario.began_at), frame.x(scenario.ended_at)
-    width = max(end - x - 1, MIN_WIDTH)
+def _width(frame: Frame, scenario: ScenarioResult) -> float:
+    return max(frame.x(scenario.ended_at) - frame.x(scenario.began_at) - 1, MIN_WIDTH)
+
+
+def _fitting(number: int, scenario: ScenarioResult, width: float) -> str:
     mark = _MARKS[scenario.state]
-    told = f"{mark}{scenario.name}"
-    label = told if text_width(told) + 6 <= width else f"{mark}{number}"
-    if text_width(label) + 2 > width:
-        label = str(number) if text_width(str(number)) <= width else ""
+    labels = (f"{mark}{scenario.name}", f"{mark}{number}", str(number))
+    return next((label for label in labels if text_width(label) + 2 <= width), "")
+
+
+def _box(
+    frame: Frame, y: float, number: int, scenario: ScenarioResult, label: str, *, linked: bool
+) -> Markup:
+    x, width = frame.x(scenario.began_at), _width(frame, scenario)
     drawn = [
         element("title", text(f"{number}. {scenario.name}, {scenario.state}: {scenario.shows}")),
         shape("rect", x=x, y=y, width=width, height=STRIP_HEIGHT, rx=2, class_=f"scenario {scenario.state}"),

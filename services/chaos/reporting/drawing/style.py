@@ -17,7 +17,13 @@ DARK = """
 """
 
 _TONES = "".join(
-    f".r{replica}{shade}{{fill:var(--r{replica}{shade})}}.r{replica}{shade}-ink{{fill:var(--r{replica}i)}}"
+    f".r{replica}{shade}{{fill:var(--r{replica}{shade})}}.picture .r{replica}{shade}-ink{{fill:var(--r{replica}i)}}"
+    for replica in range(4)
+    for shade in "ab"
+)
+
+_BARS = "".join(
+    f".bars.r{replica}{shade}{{fill:none;stroke:var(--r{replica}{shade})}}"
     for replica in range(4)
     for shade in "ab"
 )
@@ -35,9 +41,10 @@ SHAPES = f"""
 {_TONES}
 .hollow{{fill-opacity:.25}}
 .picture .on{{font-weight:600}}
-{"".join(f".picture .r{replica}{shade}-ink{{fill:var(--r{replica}i)}}" for replica in range(4) for shade in "ab")}
 .others{{fill:var(--mute)}}
-.clipped{{fill:var(--dim)}}
+.bars,.bars.others{{fill:none;stroke:var(--mute)}}
+{_BARS}
+.bars.clipped{{fill:var(--dim);stroke:none}}
 .fault{{fill:var(--fault);fill-opacity:.22}}
 .struck{{fill:var(--fault)}}
 .stretch.takeover,.stretch.pause{{fill:url(#hatch);stroke:var(--gap);stroke-width:1}}

@@ -26,7 +26,7 @@ code{font:13px/1.45 ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospa
 .tiles div{display:flex;flex-direction:column-reverse;justify-content:flex-end;padding:10px 14px;border-radius:8px;
 background:var(--card);border:1px solid var(--line)}
 .tiles dt{color:var(--dim);font-size:13px}
-.tiles dd{margin:0;font-size:24px;font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums}
+.tiles dd{margin:0;font-size:clamp(19px,5.2vw,24px);white-space:nowrap;font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums}
 nav{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:14px}
 figure{margin:12px 0}
 .picture{display:block;width:100%;height:auto}
@@ -43,7 +43,9 @@ tbody th{font-weight:500}
 .histogram td:first-child{white-space:nowrap;width:1%}
 .histogram td:nth-child(2){width:99%;vertical-align:middle}
 .histogram td{border:0;padding-top:3px;padding-bottom:3px}
+.sign{white-space:nowrap}
 .bar{display:block;height:14px;background:var(--r0a);border-radius:0 2px 2px 0}
+.takeovers td,.histogram td{white-space:nowrap}
 .pairs th{white-space:nowrap;color:var(--dim);width:1%}
 details>summary{cursor:pointer;color:var(--link);padding:4px 0}
 .violations ul{margin:4px 0 12px;padding-left:20px}

@@ -97,4 +97,4 @@ def _each(report: RunReport, takeovers: Sequence[Takeover], faults: Mapping[int,
                 text(first),
             )
         )
-    return table("every take-over while the clock ran, in order", columns, rows)
+    return table("every take-over while the clock ran, in order", columns, rows, "takeovers")

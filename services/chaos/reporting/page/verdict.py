@@ -12,7 +12,11 @@ def invariants(verdict: Verdict, caption: str) -> Markup:
     rows = [
         (
             element(
-                "span", text(mark(result.holds)), text(" "), text(result.name), class_=tone(result.holds)
+                "span",
+                text(mark(result.holds)),
+                text(" "),
+                text(result.name),
+                class_=f"sign {tone(result.holds)}",
             ),
             text(result.title + (f" ({result.note})" if result.note else "")),
             text(f"{result.checked:,}"),
