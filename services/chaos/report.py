@@ -23,9 +23,10 @@ def verdict_table(verdict: Verdict) -> RenderableType:
     table.add_column("violations", justify="right")
     table.add_column("in flight", justify="right")
     for result in verdict.invariants:
-        style = "green" if result.holds else "bold red"
+        style = "dim" if result.unchecked else "green" if result.holds else "bold red"
+        mark = "○" if result.unchecked else "✓" if result.holds else "✗"
         table.add_row(
-            Text(f"{'✓' if result.holds else '✗'} {result.name}", style=style),
+            Text(f"{mark} {result.name}", style=style),
             Text(result.title + (f" ({result.note})" if result.note else "")),
             f"{result.checked:,}",
             Text(f"{result.total_violations:,}", style="dim" if result.holds else style),

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 SHOWN_PER_INVARIANT = 20
+NOT_CHECKED = "not checked"
+"""How the note of an invariant begins that could not be checked here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class InvariantResult:
     pending: tuple[Finding, ...] = ()
     total_pending: int = 0
     note: str = ""
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether nobody looked: it holds only for want of evidence, and `note` says why."""
+        return self.checked == 0 and self.note.startswith(NOT_CHECKED)
 
     def strictly(self) -> "InvariantResult":
         """The same at rest, where nothing may be pending any more: what is pending is a violation."""

@@ -149,7 +149,8 @@ def test_a_verdict_that_holds_is_told_with_its_counts() -> None:
     table = drawn(verdict_table(judge_snapshot(ledger(), books(), require_rest=True)), width=120)
     assert "the verdict holds · at rest: yes" in table
     assert "by the clock 6 billing periods of 2 subscriptions fell due; in the books: 6 paid" in table
-    assert table.count("✓") == 7
+    assert table.count("✓") == 8
+    assert "○ I8" in table, "what nobody checked is not ticked off"
 
 
 def test_a_verdict_that_does_not_hold_names_what_is_wrong() -> None:

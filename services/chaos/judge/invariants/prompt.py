@@ -6,7 +6,7 @@ from chaos.judge.books import Books, Invoice, Subscription
 from chaos.judge.calendar import boundary, periods_due
 from chaos.judge.ledger import Ledger
 from chaos.judge.promptness import Promptness
-from chaos.judge.verdict import Findings, InvariantResult
+from chaos.judge.verdict import NOT_CHECKED, Findings, InvariantResult
 
 CLOCK_TOLERANCE = timedelta(seconds=1)  # real time between the two readings that are compared
 
@@ -20,7 +20,7 @@ def every_period_is_prompt(
     """
     found = Findings("I8", "every due period has its first outcome within lease TTL + retry budget")
     if promptness is None:
-        found.note = "not checked: only a run knows its faults and its clock"
+        found.note = f"{NOT_CHECKED}: only a run knows its faults and its clock"
         return found.result()
     if _clock_is_told_wrong(found, books, promptness):
         return found.result()
