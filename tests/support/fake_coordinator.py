@@ -249,6 +249,7 @@ class FakeCandidacy:
         raise CandidacyLost(reason)
 
     async def _stand(self) -> None:
+        vacant_s: float | None = None
         while True:
             with suppress(CoordinatorUnavailable):
                 record = await self._link.exchange(
@@ -259,7 +260,8 @@ class FakeCandidacy:
                 if record.lease_id == self._lease_id:
                     break
             await self._link.wait_for_change(self._timing.verify_interval_s / 10)
-        self._won.set_result(Election(record.revision, record.lease_id))
+            vacant_s = self._clock.boottime_s()
+        self._won.set_result(Election(record.revision, record.lease_id, vacant_s))
         await self._hold(record.revision)
 
     async def _hold(self, revision: int) -> None:

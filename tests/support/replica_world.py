@@ -115,7 +115,15 @@ class Witness:
         self.reasons.append(reason)
         self._saw("ended", term.number)
 
-    def leader_revoked(self, took_s: float) -> None:
+    def pulse_felt(self) -> None:
+        """See `Observer`."""
+        self._saw("felt", None)
+
+    def pulse_broken(self, broke_s: float, at_s: float) -> None:
+        """See `Observer`."""
+        self._saw("broken", (broke_s, at_s))
+
+    def leader_revoked(self, took_s: float, at_s: float) -> None:
         """See `Observer`."""
         self._saw("revoked", took_s)
 

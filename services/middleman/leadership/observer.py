@@ -48,8 +48,16 @@ class Observer(Protocol):
         """The pipeline has stopped, ``lasted_s`` after the start; the lease is given up next."""
         ...
 
-    def leader_revoked(self, took_s: float) -> None:
-        """We took a dead leader's lease away, ``took_s`` after its pulse broke."""
+    def pulse_felt(self) -> None:
+        """A connection to whoever leads is open."""
+        ...
+
+    def pulse_broken(self, broke_s: float, at_s: float) -> None:
+        """That connection broke, and now it is certain that the leader's process is gone."""
+        ...
+
+    def leader_revoked(self, took_s: float, at_s: float) -> None:
+        """A dead leader's lease is gone, ``took_s`` after its pulse broke."""
         ...
 
 
@@ -68,5 +76,11 @@ class SilentObserver:
     def term_ended(self, term: Term, reason: str, lasted_s: float, at_s: float) -> None:
         """Ignore."""
 
-    def leader_revoked(self, took_s: float) -> None:
+    def pulse_felt(self) -> None:
+        """Ignore."""
+
+    def pulse_broken(self, broke_s: float, at_s: float) -> None:
+        """Ignore."""
+
+    def leader_revoked(self, took_s: float, at_s: float) -> None:
         """Ignore."""

@@ -87,6 +87,7 @@ class PulseWatch:
             return
         try:
             async with self.pulse.feel(leader.address, leader.holder) as beat:
+                self.observer.pulse_felt()
                 log.info("pulse.felt", leader=leader.holder, address=leader.address)
                 ended = await self._until_broken(beat, record)
         except NoPulse as error:
@@ -122,6 +123,7 @@ class PulseWatch:
             )
             if not error.definite:
                 return
+            self.observer.pulse_broken(broke_s, self.clock.boottime_s())
         try:
             held = await self.coordinator.leader(self.scope)
             if held is None or held.lease_id != record.lease_id:
@@ -130,6 +132,7 @@ class PulseWatch:
         except CoordinatorUnavailable as error:
             log.warning("leader.not_revoked", leader=leader.holder, reason=str(error))
             return
-        took_s = self.clock.boottime_s() - broke_s
-        self.observer.leader_revoked(took_s)
+        revoked_s = self.clock.boottime_s()
+        took_s = revoked_s - broke_s
+        self.observer.leader_revoked(took_s, revoked_s)
         log.info("leader.revoked", leader=leader.holder, first=revoked, took_s=round(took_s, 4))

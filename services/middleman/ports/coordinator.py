@@ -32,10 +32,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Election:
-    """A won election: the coordinator's name for it, and the lease that carries it."""
+    """A won election: the coordinator's name for it, and the lease that carries it.
+
+    ``vacant_s`` is when this candidate noticed that the leader before it was gone, on ``CLOCK_BOOTTIME``; None when
+    it found the office vacant. For measuring only.
+    """
 
     revision: int
     lease_id: int
+    vacant_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

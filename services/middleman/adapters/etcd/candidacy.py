@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -124,6 +125,7 @@ class EtcdCandidacy:
 
     async def _campaign(self) -> Election:
         pause = Backoff(0.05, 0.5, self._members.uniform)
+        vacant_s: float | None = None
         while True:
             await self._lease.fresh()
             try:
@@ -136,8 +138,9 @@ class EtcdCandidacy:
             pause.reset()
             self._watch.reflects(claim.revision)
             if claim.election is not None:
-                return claim.election
+                return replace(claim.election, vacant_s=vacant_s)
             await self._watch.changed()
+            vacant_s = self._clock.boottime_s()
 
     async def _hold(self, election: Election) -> None:
         """Return never; raise `CandidacyLost` when the key is no longer ours."""

@@ -1,14 +1,15 @@
 """The replica's Prometheus metrics: an observer of its life and of its billing."""
 
-import time
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from middleman.adapters.system_clock import SystemClock
 from middleman.leadership.observer import Role
+from middleman.leadership.takeover import Measured, Stage, TakeoverWatch
 from middleman.ports.coordinator import Election
 from middleman.ports.term import Term
 
 _CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_WAITING_FOR_WORK = frozenset({Stage.CLAIMED, Stage.CHARGED})
 _FAILOVER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30)
 
 
@@ -48,6 +49,12 @@ class ReplicaMetrics:
             "From winning the election to the first attempt settled in the term",
             failover=True,
         )
+        self._stage_s = histogram(
+            "takeover_stage_seconds",
+            "From the first sign that the leader was lost to this stage of taking over from it",
+            ("stage",),
+            failover=True,
+        )
         self._claimed = counter("attempts_claimed_total", "Attempts opened", ("kind",))
         self._claim_s = histogram("claim_seconds", "One claim statement", ("kind",))
         self._lag_s = gauge(
@@ -65,7 +72,7 @@ class ReplicaMetrics:
         )
         self.role = Role.CANDIDATE
         self.term: Term | None = None
-        self._won_at_s: float | None = None
+        self._takeover = TakeoverWatch(SystemClock(), self._taken_over)
 
     # The replica's life ---------------------------------------------------------------------------
 
@@ -78,7 +85,7 @@ class ReplicaMetrics:
 
     def election_won(self, election: Election, waited_s: float, at_s: float) -> None:
         """Count the election."""
-        self._won_at_s = at_s
+        self._takeover.elected(election, at_s)
         self._elections.inc()
         self._election_s.observe(waited_s)
 
@@ -87,6 +94,7 @@ class ReplicaMetrics:
         self.term = term
         self._term.set(term.number)
         self._office_s.observe(office_s)
+        self._takeover.in_office(term, at_s)
 
     def term_ended(self, term: Term, reason: str, lasted_s: float, at_s: float) -> None:
         """Take the term away."""
@@ -95,10 +103,27 @@ class ReplicaMetrics:
         self.in_flight(0, 0)
         self._terms_ended.inc()
         self._term_s.set(lasted_s)
+        self._takeover.ended()
 
-    def leader_revoked(self, took_s: float) -> None:
+    def pulse_felt(self) -> None:
+        """A leader lives."""
+        self._takeover.pulse_felt()
+
+    def pulse_broken(self, broke_s: float, at_s: float) -> None:
+        """A leader died."""
+        self._takeover.pulse_broken(broke_s, at_s)
+
+    def leader_revoked(self, took_s: float, at_s: float) -> None:
         """Count a dead leader that we noticed."""
         self._revoked_s.observe(took_s)
+        self._takeover.leader_revoked(at_s)
+
+    def _taken_over(self, measured: Measured) -> None:
+        for stage, since_lost_s in measured.stages.items():
+            if not (measured.idle and stage in _WAITING_FOR_WORK):
+                self._stage_s.labels(stage.value).observe(since_lost_s)
+        if not measured.idle:
+            self._takeover_s.observe(measured.stages[Stage.CHARGED] - measured.stages[Stage.ELECTED])
 
     # Billing --------------------------------------------------------------------------------------
 
@@ -106,12 +131,14 @@ class ReplicaMetrics:
         """Count what a predecessor left."""
         self._recovered.inc(attempts)
         self._recovery_s.observe(took_s)
+        self._takeover.recovered()
 
     def claimed(self, kind: str, attempts: int, lag_s: float, took_s: float) -> None:
         """Count a claim."""
         self._claimed.labels(kind).inc(attempts)
         self._claim_s.labels(kind).observe(took_s)
         self._lag_s.labels(kind).set(lag_s)
+        self._takeover.claimed(kind, attempts)
 
     def called(self, step: str, result: str, took_s: float) -> None:
         """Time a call."""
@@ -124,9 +151,7 @@ class ReplicaMetrics:
 
     def settled(self, outcome: str) -> None:
         """Count an outcome; the first of a term ends the take-over."""
-        if self._won_at_s is not None:
-            self._takeover_s.observe(time.clock_gettime(time.CLOCK_BOOTTIME) - self._won_at_s)
-            self._won_at_s = None
+        self._takeover.settled()
         self._outcomes.labels(outcome).inc()
 
     def became_unknown(self, reason: str) -> None:
