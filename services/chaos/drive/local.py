@@ -84,6 +84,14 @@ class LocalTarget:
         """As `Target.exit_code`."""
         return self.cluster.member(name).exit_code
 
+    async def answers(self, name: str) -> bool:
+        """As `Target.answers`."""
+        return await self.cluster.member(name).is_ready()
+
+    async def raft_leader(self) -> str:
+        """As `Target.raft_leader`."""
+        return (await self.cluster.etcd.raft_leader()).name
+
     async def kill(self, name: str) -> None:
         """As `Target.kill`."""
         await self.cluster.member(name).kill()

@@ -81,6 +81,14 @@ class Target(Protocol):
         """Of the last run, negative for a signal; None while it runs."""
         ...
 
+    async def answers(self, name: str) -> bool:
+        """Whether it says, in a second or two, that it is ready for work; an etcd member needs a quorum for that."""
+        ...
+
+    async def raft_leader(self) -> str:
+        """Which etcd member leads the others, once a majority agrees on one; waits for that, bounded."""
+        ...
+
     async def kill(self, name: str) -> None:
         """SIGKILL; returns when the process is gone, and it stays gone until `start`."""
         ...
