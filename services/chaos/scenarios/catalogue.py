@@ -1,9 +1,10 @@
 """Every scenario by its name, in the order in which they are played."""
 
+from chaos.scenarios.etcd import ETCD
 from chaos.scenarios.processor import PROCESSOR
 from chaos.scenarios.scenario import Scenario
 
-GROUPS: tuple[tuple[Scenario, ...], ...] = (PROCESSOR,)
+GROUPS: tuple[tuple[Scenario, ...], ...] = (ETCD, PROCESSOR)
 
 SCENARIOS: tuple[Scenario, ...] = tuple(scenario for group in GROUPS for scenario in group)
 
