@@ -139,13 +139,20 @@ class Cluster:
         return found
 
     async def heal(self) -> None:
-        """Heals links, resumes what is frozen, starts what is down, and waits until every member is ready."""
-        for links in self._running.links.values():
+        """Ends every fault that a cluster knows of, whichever there are, and waits until every member is ready.
+
+        Links pass, what is frozen or stutters goes on, a full disk has room, what is down is started: servers
+        first, because who needs them might give up waiting. Faults inside the sandbox are its own.
+        """
+        running = self._running
+        for links in running.links.values():
             links.all.heal()
         for member in self.members:
-            if member.is_paused:
-                member.resume()
-        await start_all(member.start() for member in self.members)
+            member.resume()
+        await running.postgres.make_room()
+        apps = (*running.apis, *running.replicas)
+        await start_all(member.start() for member in self.members if member not in apps)
+        await start_all(member.start() for member in apps)
 
     def state(self) -> ClusterState:
         """What `state.json` says."""

@@ -35,6 +35,10 @@ SUPERUSER = "postgres"
 DATABASE = "middleman"
 APPLICATION_ROLES = ("middleman_api", "middleman_replica")
 _CONNECT_TIMEOUT_S = 1.5
+_MOST_SEGMENTS = 10
+_USE_UP_SEGMENT = (
+    "SELECT pg_logical_emit_message(true, 'cluster', 'the disk is full'); SELECT pg_switch_wal()"
+)
 
 StopMode = Literal["fast", "immediate"]
 
@@ -186,7 +190,7 @@ class PostgresServer(ManagedProcess):
                 "the log can be put on a small disk once, while PostgreSQL runs: start it first"
             )
         wal = SmallWal(
-            self._small_disk(self._files), size_mb, use_up_segment=self._use_up_segment, start=self.start
+            self._small_disk(self._files), size_mb, use_up_segments=self._use_up_segments, start=self.start
         )
         wal.mount()
         self._small_wal = wal
@@ -208,14 +212,18 @@ class PostgresServer(ManagedProcess):
     def _small_disk(self, files: PostgresFiles) -> SmallDisk:
         return SmallDisk(files.home, files.data, self._user)
 
-    async def _use_up_segment(self) -> None:
-        """Ends the log's current segment, whose room was taken long ago; a server that dies of it has done so."""
+    async def _use_up_segments(self) -> None:
+        """Writes one segment of the log after the other, until a server that finds no room for the next one panics.
+
+        There is room that was taken before the disk was full: the rest of a segment, and segments made in advance.
+        """
         with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection = await self.connect()
-            try:
-                await connection.execute("SELECT pg_switch_wal()", timeout=_CONNECT_TIMEOUT_S)
-            finally:
-                connection.terminate()
+            for _ in range(_MOST_SEGMENTS):
+                connection = await self.connect()
+                try:
+                    await connection.execute(_USE_UP_SEGMENT, timeout=_CONNECT_TIMEOUT_S)
+                finally:
+                    connection.terminate()
 
     def _server_command(self) -> Command:
         assert self._files is not None  # launch() has located them

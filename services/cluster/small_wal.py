@@ -23,10 +23,10 @@ class SmallWal:
         disk: SmallDisk,
         size_mb: int,
         *,
-        use_up_segment: Callable[[], Awaitable[None]],
+        use_up_segments: Callable[[], Awaitable[None]],
         start: Callable[[], Awaitable[object]],
     ) -> None:
-        """`use_up_segment` makes the server need a new segment; `start` starts it unless it runs.
+        """`use_up_segments` makes the server need room; `start` starts it unless it runs.
 
         Raises `ValueError` for a disk on which PostgreSQL could not run even while there is room.
         """
@@ -34,7 +34,7 @@ class SmallWal:
             raise ValueError(f"size_mb={size_mb}: must be at least {_MIN_SIZE_MB}")
         self._disk = disk
         self._size_mb = size_mb
-        self._use_up_segment = use_up_segment
+        self._use_up_segments = use_up_segments
         self._start = start
         self._filling: asyncio.Task[None] | None = None
 
@@ -62,7 +62,7 @@ class SmallWal:
         if self._filling is None:
             await asyncio.to_thread(self._disk.fill)
             self._filling = asyncio.create_task(self._keep_full())
-            await self._use_up_segment()
+            await self._use_up_segments()
 
     async def free(self) -> None:
         """There is room again; returns when the server runs and is ready, started if it had given up."""

@@ -236,7 +236,7 @@ async def leave_the_log_on_a_small_disk(server: PostgresServer) -> SmallDisk:
     """As a supervisor does that dies there; what runs nobody knows of any more."""
     assert server._files is not None
     disk = disk_of(server)
-    wal = SmallWal(disk, 96, use_up_segment=server.crash_restart, start=server.start)
+    wal = SmallWal(disk, 96, use_up_segments=server.crash_restart, start=server.start)
     try:
         wal.mount()
     except NotPermittedError as error:
