@@ -62,6 +62,7 @@ class Drill:
             successor_term=charge.term,
             struck_at=struck.at,
             stages=await timeline.stages(self.connection, self.logs, struck, charge),
+            measured=timeline.measured(self.logs, struck, charge),
         )
 
     async def _first_charge(self, struck: Struck, told: str) -> FirstCharge:

@@ -10,7 +10,7 @@ from typing import Any
 TOLD = frozenset(
     {
         *("pulse.felt", "pulse.broken", "leader.revoked", "election.won"),
-        *("term.started", "term.ended", "recovery.finished"),
+        *("term.started", "term.ended", "recovery.finished", "takeover.measured"),
     }
 )
 MAX_LINES = 10_000

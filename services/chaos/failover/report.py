@@ -44,13 +44,12 @@ class Report:
         return lease_only / pulse
 
     def to_json(self) -> dict[str, Any]:
-        """`paths` has, for each path, a spread per stage in seconds since the fault; `runs` has every run."""
-        paths = {
-            path: {
-                name: Spread.of(values).to_json() for name, values in stage_values(self.runs, path).items()
-            }
-            for path in self.plan.paths
-        }
+        """`paths` has, for each path, a spread per stage in seconds since the fault; `runs` has every run.
+
+        `measured` has the same by the successor's own clock, since it noticed.
+        """
+        paths = {path: _spreads(stage_values(self.runs, path)) for path in self.plan.paths}
+        own_clock = {path: _spreads(measured_values(self.runs, path)) for path in self.plan.paths}
         return {
             "holds": self.holds,
             "plan": asdict(self.plan),
@@ -59,6 +58,7 @@ class Report:
             "failure": self.failure,
             "left_moving": self.left_moving,
             "paths": paths,
+            "measured": own_clock,
             "ratio": round(self.ratio, 3) if self.ratio is not None else None,
             "runs": [run.to_json() for run in self.runs],
             "verdict": self.verdict.to_json(),
@@ -68,6 +68,13 @@ class Report:
 def stage_values(runs: Sequence[Takeover], path: Path) -> dict[str, list[float]]:
     """Every stage that occurred on that path, in the order of `STAGES`, with its values run by run."""
     on_path = [run.stages for run in runs if run.path is path]
+    values = {name: [stages[name] for stages in on_path if name in stages] for name in STAGES}
+    return {name: found for name, found in values.items() if found}
+
+
+def measured_values(runs: Sequence[Takeover], path: Path) -> dict[str, list[float]]:
+    """The same as the successors measured it, since they noticed."""
+    on_path = [run.measured for run in runs if run.path is path]
     values = {name: [stages[name] for stages in on_path if name in stages] for name in STAGES}
     return {name: found for name, found in values.items() if found}
 
@@ -126,9 +133,10 @@ def _heading(report: Report, path: Path, count: int) -> Text:
 def _stages(runs: Sequence[Takeover], path: Path) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("since the fault")
-    for column in ("runs", "min", "median", "p99", "max"):
+    for column in ("runs", "min", "median", "p99", "max", "since noticed"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("from min to max", no_wrap=True)
+    own = measured_values(runs, path)
     for name, values in stage_values(runs, path).items():
         spread = Spread.of(values)
         cells = (spread.min_s, spread.median_s, spread.p99_s, spread.max_s)
@@ -138,10 +146,15 @@ def _stages(runs: Sequence[Takeover], path: Path) -> Table:
             STAGES[name],
             str(spread.count),
             *map(seconds, cells),
+            seconds(Spread.of(own[name]).median_s) if name in own else "",
             Text(bars, "green"),
             style=style,
         )
     return table
+
+
+def _spreads(values: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    return {name: Spread.of(found).to_json() for name, found in values.items()}
 
 
 def _bars(bins: Sequence[Bin]) -> Table:

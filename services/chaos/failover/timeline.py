@@ -54,7 +54,11 @@ class FirstCharge:
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """One run. `needless_terms` began and ended between the victim's term and the first charge."""
+    """One run. `needless_terms` began and ended between the victim's term and the first charge.
+
+    `measured` is the successor's own account, on its own clock, since it noticed that the leader was lost; it has the
+    stages that the successor sees, by the same names.
+    """
 
     number: int
     path: Path
@@ -64,6 +68,7 @@ class Takeover:
     successor_term: int
     struck_at: datetime
     stages: Mapping[str, float]
+    measured: Mapping[str, float]
 
     @property
     def total_s(self) -> float:
@@ -80,6 +85,7 @@ class Takeover:
         return asdict(self) | {
             "struck_at": self.struck_at.isoformat(),
             "stages": stages,
+            "measured": {name: round(value, 6) for name, value in self.measured.items()},
             "needless_terms": self.needless_terms,
         }
 
@@ -114,6 +120,15 @@ async def stages(
         "charged_s": charge.at,
     }
     return {name: (at - struck.at).total_seconds() for name, at in moments.items() if at is not None}
+
+
+def measured(logs: Logs, struck: Struck, charge: FirstCharge) -> dict[str, float]:
+    """What the successor told of its own take-over, in seconds; empty where it told nothing."""
+    logs.read()
+    told = logs.since(struck.at, "takeover.measured", replica=charge.holder.partition("#")[0])
+    values = next((line.values for line in told if line.values.get("token") == charge.term), {})
+    known = {name: values.get(f"{name.removesuffix('_s')}_ms") for name in STAGES}
+    return {name: ms / 1000 for name, ms in known.items() if ms is not None}
 
 
 def _before(end: datetime, at: datetime | None) -> datetime | None:

@@ -40,6 +40,8 @@ def each_takes_over_from_another(runs: list[dict[str, Any]]) -> None:
     for run in runs:
         assert run["victim"] != run["successor"]
         assert run["successor_term"] > run["victim_term"]
+        own = run["measured"]
+        assert own["charged_s"] >= own["in_office_s"] >= own["elected_s"] > 0, "the successor tells the same"
         assert run["stages"]["charged_s"] >= run["stages"]["in_office_s"] >= run["stages"]["elected_s"] > 0
     terms = [run["successor_term"] for run in runs]
     assert terms == sorted(set(terms))

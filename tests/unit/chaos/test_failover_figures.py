@@ -39,6 +39,7 @@ def a_run(number: int, path: Path, total_s: float, **changes: Any) -> Takeover:
         "successor_term": 8,
         "struck_at": NOW,
         "stages": stages,
+        "measured": {TOTAL: total_s - 0.01},
     }
     return Takeover(**(values | changes))
 
@@ -180,6 +181,8 @@ def test_the_json_has_every_run_and_the_spread_of_every_stage() -> None:
         "max_s": 0.11,
     }
     assert told["paths"]["lease-only"]["elected_s"]["median_s"] == 1.55
+    assert told["measured"]["pulse"][TOTAL]["median_s"] == 0.09
+    assert told["runs"][0]["measured"] == {TOTAL: 0.08}
     assert told["ratio"] == 31.0
     assert [run["stages"][TOTAL] for run in told["runs"]] == [0.09, 0.1, 0.11, 3.0, 3.1, 3.2]
     assert told["runs"][0]["struck_at"] == "2026-11-23T12:00:00+00:00"

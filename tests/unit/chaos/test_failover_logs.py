@@ -9,7 +9,7 @@ import pytest
 
 from chaos.failover import logs as logs_module
 from chaos.failover.logs import Logs, parsed
-from chaos.failover.timeline import FirstCharge, Struck, stages
+from chaos.failover.timeline import FirstCharge, Struck, measured, stages
 
 STRUCK_AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 STRUCK = Struck("replica-1", 4, STRUCK_AT, 100)
@@ -138,6 +138,19 @@ async def test_a_hand_over_has_the_end_of_the_old_term_and_no_death(files: dict[
         "in_office_s": 0.04,
         "charged_s": 0.08,
     }
+
+
+def test_the_successors_own_account_is_that_of_its_term_in_seconds(files: dict[str, Path]) -> None:
+    write(files["replica-3"], line("takeover.measured", 0.02, token=5, elected_ms=1.0))
+    own = {"noticed_ms": 1.5, "elected_ms": 20.0, "charged_ms": 70.25, "lost_by": "pulse", "idle": False}
+    write(files["replica-2"], line("takeover.measured", 0.09, token=6, **own))
+    charge = FirstCharge(6, "replica-2#abcd", STRUCK_AT)
+    assert measured(Logs(files), STRUCK, charge) == {
+        "noticed_s": 0.0015,
+        "elected_s": 0.02,
+        "charged_s": 0.07025,
+    }
+    assert measured(Logs(files), STRUCK, FirstCharge(7, "replica-2#abcd", STRUCK_AT)) == {}
 
 
 async def test_an_election_that_led_to_no_term_is_not_that_of_the_successor(files: dict[str, Path]) -> None:
