@@ -16,7 +16,7 @@ from chaos.drive.target import Target, TargetError
 from chaos.judge.judging import Sources, connect, judge
 from chaos.judge.promptness import Promptness
 from chaos.judge.verdict import Verdict
-from chaos.reporting.run_report import ScenarioResult
+from chaos.reporting.run_report import ScenarioResult, State
 from chaos.run.clock import ClockHistory
 from chaos.run.steady import UnsteadyError, until_steady
 from chaos.scenarios.scenario import Scenario
@@ -108,7 +108,7 @@ class Performance:
         await self.workload.begin()
         await self.clock.note(self.eyes)
 
-    async def _play(self, scenario: Scenario) -> tuple[str, str]:
+    async def _play(self, scenario: Scenario) -> tuple[State, str]:
         if missing := scenario.needs - self.target.can:
             return "skipped", f"this target cannot do what it needs: {', '.join(sorted(missing))}"
         stage = Stage(

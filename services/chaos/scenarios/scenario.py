@@ -1,7 +1,8 @@
 """What a scenario is."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from chaos.drive.stage import Stage
 from chaos.drive.target import Need
@@ -19,6 +20,6 @@ class Scenario:
     name: str
     group: str
     shows: str
-    play: Callable[[Stage], Awaitable[None]]
+    play: Callable[[Stage], Coroutine[Any, Any, None]]
     needs: frozenset[Need] = frozenset()
     limit_s: float = 60.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from middleman.entrypoints.cli import chaos_run
 from middleman.entrypoints.cli.attach import HOME
 from middleman.entrypoints.cli.saying import FAILED, INTERRUPTED, MISUSE, fail
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 FAILOVER_DIR = HOME / "failover"
 
 app = typer.Typer(help="Faults on purpose, figures, and a verdict.", no_args_is_help=True)
+
+
+app.command("run")(chaos_run.run)
 
 
 @app.callback()

@@ -89,13 +89,15 @@ def _played(plan: "Plan", data_dir: Path) -> "RunReport":
 
 
 def _write(report: "RunReport", directory: Path) -> None:
-    from chaos.reporting.files import write
-    from chaos.reporting.summary import summary
     from rich.console import Console
+
+    from chaos.reporting.summary import summary
+    from chaos.reporting.write import write_report
 
     console = Console()
     console.print(summary(report))
-    files = write(report, directory)
-    console.print(f"The report: {', '.join(map(str, files))}", soft_wrap=True)
-    if not report.holds:
-        console.print(f"To repeat it: {report.command}", soft_wrap=True)
+    try:
+        written = write_report(report, directory)
+    except OSError as error:
+        fail(f"cannot write the report into {directory}: {error}", FAILED)
+    console.print(f"The report: {written.html}, {written.json}, {written.svg}", soft_wrap=True)
