@@ -26,7 +26,8 @@ code{font:13px/1.45 ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospa
 .tiles div{display:flex;flex-direction:column-reverse;justify-content:flex-end;padding:10px 14px;border-radius:8px;
 background:var(--card);border:1px solid var(--line)}
 .tiles dt{color:var(--dim);font-size:13px}
-.tiles dd{margin:0;font-size:clamp(19px,5.2vw,24px);white-space:nowrap;font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums}
+.tiles dd{margin:0;font-size:clamp(19px,5.2vw,24px);white-space:nowrap;
+font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums}
 nav{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:14px}
 figure{margin:12px 0}
 .picture{display:block;width:100%;height:auto}
