@@ -40,13 +40,16 @@ class Promptness:
     """A run's own knowledge, all in the database's real time. Raises `ValueError`.
 
     `faults` are (from, until), in any order; they may overlap. `clock` is in the order of `real_from`; the last piece
-    goes on for ever. A period that was due before the first piece counts as due when that piece began.
+    goes on for ever. A period that was due before the first piece counts as due when that piece began. `rests` are
+    instants at which nothing was left to charge: no fault before one excuses what is late after it, and no two faults
+    count as one trouble across it.
     """
 
     budget_s: float
     lease_ttl_s: float
     faults: tuple[Window, ...]
     clock: tuple[ClockPiece, ...]
+    rests: tuple[datetime, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0 or not self.lease_ttl_s > 0:
@@ -101,11 +104,14 @@ class Promptness:
         """Faults joined where one began before what the other held up was overdue."""
         joined: list[Window] = []
         for since, until in sorted(self.faults):
-            if joined and since <= joined[-1][1] + self.allowance:
+            if joined and since <= joined[-1][1] + self.allowance and not self._rested(joined[-1][1], since):
                 joined[-1] = (joined[-1][0], max(joined[-1][1], until))
             else:
                 joined.append((since, until))
         return joined
+
+    def _rested(self, since: datetime, until: datetime) -> bool:
+        return any(since <= rest <= until for rest in self.rests)
 
     @cached_property
     def _ends(self) -> list[datetime]:

@@ -25,6 +25,7 @@ from cluster.errors import ClusterError
 
 CLOCK_RATE = 8640.0
 """A day lasts ten seconds: four hundred daily subscriptions make forty charges a second."""
+PHASE_S = (1.0, 2.0)
 REST_TIMEOUT_S = 60.0
 HEAL_TIMEOUT_S = 120.0
 RETRY_BUDGET_S = 15.0
@@ -50,6 +51,7 @@ class Performance:
     stop: asyncio.Event
     say: Callable[[str], None]
     clock: ClockHistory = field(default_factory=ClockHistory)
+    rests: list[datetime] = field(default_factory=list)
 
     async def play(self, scenario: Scenario) -> ScenarioResult:
         """Everything from the wait for a steady system to the judge's verdict. Raises `CannotJudgeError`."""
@@ -96,6 +98,8 @@ class Performance:
         finally:
             connection.terminate()
         rested_s = time.monotonic() - began_s
+        if not left:
+            self.rests.append(now())
         access = self.target.access
         sources = Sources(access.judge_database_url, access.sandbox_url, access.sandbox_admin_key)
         verdict = await judge(sources, require_rest=True, promptness=self._promptness())
@@ -121,6 +125,7 @@ class Performance:
         )
         try:
             leader = await until_steady(self.target, self.eyes)
+            await asyncio.sleep(stage.dice.uniform(*PHASE_S))  # at no moment of its keep-alives in particular
             self.say(f"{scenario.name}: {scenario.shows} ({leader.name} leads term {leader.term})")
             async with asyncio.timeout(scenario.limit_s):
                 await self._unless_stopped(scenario, stage)
@@ -176,6 +181,7 @@ class Performance:
             lease_ttl_s=self.target.lease_ttl_s,
             faults=windows,
             clock=tuple(self.clock.pieces),
+            rests=tuple(self.rests),
         )
 
 

@@ -139,6 +139,14 @@ def test_a_fault_moves_the_deadline_while_it_is_not_over(
     assert prompt(faults=windows[::-1]).deadline(REAL) == REAL + s(deadline_s), "in any order"
 
 
+def test_across_a_rest_two_faults_are_no_single_trouble() -> None:
+    windows = tuple((REAL + s(since), REAL + s(until)) for since, until in ((2, 5), (8, 20)))
+    rested = replace(prompt(faults=windows), rests=(REAL + s(6),))
+    assert prompt(faults=windows).deadline(REAL) == REAL + s(30)
+    assert rested.deadline(REAL) == REAL + s(15), "all was settled at 6: the second fault excuses nothing"
+    assert rested.deadline(REAL + s(7)) == REAL + s(30)
+
+
 # The verdict.
 
 
