@@ -5,6 +5,11 @@ bucket. A 429 halves the endpoint's rate at once (once per burst of 429s, not on
 everything back for as long as the answer asked; afterwards the rate grows by a fixed step per second, up to
 the configured ceiling. Without a ceiling there is no limit until the first 429: then the rate seen before it
 is what gets halved, and the limit is lifted when the rate has grown to twice what was seen.
+
+A storm in which everything is refused says that the processor wants rest, and nothing about how much it takes
+afterwards. So the step is a share of the rate that was known to be good *before* the trouble, and after the first
+answer that is no 429 the rate doubles every second up to what is still believed (TCP's slow start, RFC 5681 §3.1):
+half of the rate at which success last met a 429, and never less than a quarter of what was known to be good.
 """
 
 import asyncio
@@ -28,8 +33,10 @@ class LimiterTuning:
 
     decrease: float = 0.5  # the rate is multiplied by this
     decrease_at_most_every_s: float = 1.0  # answers to one burst count once
-    recovery_per_s: float = 0.05  # of the ceiling, added to the rate every second
+    recovery_per_s: float = 0.05  # of the rate known to be good, added to the rate every second
+    believed: float = 0.25  # of the rate known to be good: up to there the rate doubles, whatever was refused
     floor_per_s: float = 1.0  # never slower than this, or a bad minute lasts for ever
+    assumed_per_s: float = 25.0  # good for everybody (https://docs.stripe.com/rate-limits), if we saw less
     burst_s: float = 0.1  # how much unused time may be caught up
     max_waiters: int = 10_000  # per endpoint
 
@@ -79,6 +86,9 @@ class _Endpoint:
         self._base = self._ceiling  # the rate at `_base_at_s`; it grows by `_step` per second from there
         self._base_at_s = now_s
         self._step = 0.0
+        self._good = self._ceiling  # known to be good, before the trouble began
+        self._knee = 0.0  # up to here the rate doubles each second once a call has succeeded
+        self._succeeded_at_s: float | None = None  # the first time since the last decrease
         self._lifts_at = math.inf  # without a ceiling: the rate at which the limit is lifted
         self._decreased_at_s = -math.inf
         self._held_until_s = -math.inf
@@ -105,7 +115,10 @@ class _Endpoint:
             self._waiters -= 1
 
     def answered(self) -> None:
-        self._seen.count(self._clock.boottime_s())
+        now_s = self._clock.boottime_s()
+        if self._succeeded_at_s is None:
+            self._succeeded_at_s = now_s
+        self._seen.count(now_s)
 
     def throttled(self, retry_after_s: float | None) -> None:
         now_s = self._clock.boottime_s()
@@ -114,10 +127,17 @@ class _Endpoint:
         if now_s - self._decreased_at_s < self._tuning.decrease_at_most_every_s:
             return
         rate = self._rate(now_s)
-        if math.isinf(rate):
-            rate = max(self._seen.per_s(now_s), self._tuning.floor_per_s)
-            self._lifts_at = 2 * rate
-        self._step = self._tuning.recovery_per_s * (rate if math.isinf(self._ceiling) else self._ceiling)
+        if rate >= self._ceiling:  # the beginning of a trouble; without a ceiling both are infinite
+            self._good = self._ceiling
+            if math.isinf(rate):
+                rate = self._good = max(self._seen.per_s(now_s), self._tuning.assumed_per_s)
+                self._lifts_at = 2 * rate
+            self._knee = rate
+        if self._succeeded_at_s is not None:
+            # Below this rate some calls succeeded, so it says something about what the processor takes.
+            self._knee = max(rate * self._tuning.decrease, self._good * self._tuning.believed)
+        self._succeeded_at_s = None
+        self._step = self._tuning.recovery_per_s * self._good
         # A ceiling below the floor is the operator's word and wins.
         self._base = min(self._ceiling, max(rate * self._tuning.decrease, self._tuning.floor_per_s))
         self._base_at_s = self._decreased_at_s = self._filled_at_s = now_s
@@ -130,11 +150,21 @@ class _Endpoint:
     def _rate(self, now_s: float) -> float:
         if self._base >= self._ceiling:
             return self._ceiling
-        rate = self._base + self._step * (now_s - self._base_at_s)
+        rate = max(self._base + self._step * (now_s - self._base_at_s), self._doubled(now_s))
         if rate >= self._lifts_at:
             self._base, self._lifts_at = math.inf, math.inf
             return math.inf
         return min(rate, self._ceiling)
+
+    def _doubled(self, now_s: float) -> float:
+        """The rate by doubling since the first success, up to the knee, and by steps from there."""
+        if self._succeeded_at_s is None or self._base >= self._knee:
+            return 0.0
+        grown_s = now_s - self._succeeded_at_s
+        to_knee_s = math.log2(self._knee / self._base)
+        if grown_s <= to_knee_s:
+            return self._base * 2.0**grown_s
+        return self._knee + self._step * (grown_s - to_knee_s)
 
     def _shortage_s(self) -> float:
         """Take a token and return 0, or take none and return how long to wait for one."""

@@ -158,6 +158,73 @@ async def test_without_a_ceiling_a_429_halves_what_was_seen_and_the_limit_lifts_
     assert limiter.rate_per_s("confirm") is None
 
 
+async def _at_forty_a_second(limiter: RateLimiter, clock: VirtualClock) -> None:
+    for _ in range(80):
+        await limiter.acquire("confirm")
+        limiter.passed("confirm")
+        await clock.sleep(0.025)
+
+
+@in_virtual_time
+async def test_a_storm_in_which_everything_was_refused_is_over_soon_after_the_first_success() -> None:
+    clock = VirtualClock()
+    limiter = RateLimiter(clock)
+    await _at_forty_a_second(limiter, clock)
+    for _ in range(10):
+        limiter.throttled("confirm")
+        await clock.sleep(1.0)
+    in_the_storm = limiter.rate_per_s("confirm")
+    assert in_the_storm is not None
+    assert in_the_storm < 5, "it grants rest while everything is refused"
+    limiter.passed("confirm")
+    await clock.sleep(5.0)
+    rate = limiter.rate_per_s("confirm")
+    assert rate is not None
+    assert rate >= 20
+    await clock.sleep(30.0)
+    assert limiter.rate_per_s("confirm") is None
+
+
+@in_virtual_time
+async def test_a_storm_in_which_little_got_through_leaves_a_quarter_of_what_was_good() -> None:
+    clock = VirtualClock()
+    limiter = RateLimiter(clock)
+    await _at_forty_a_second(limiter, clock)
+    for _ in range(10):
+        limiter.throttled("confirm")
+        limiter.passed("confirm")
+        await clock.sleep(1.0)
+    await clock.sleep(1.0)
+    rate = limiter.rate_per_s("confirm")
+    assert rate is not None
+    assert 10 <= rate <= 20
+    await clock.sleep(15.0)
+    rate = limiter.rate_per_s("confirm")
+    assert rate is not None
+    assert rate >= 40
+
+
+@in_virtual_time
+async def test_a_429_to_one_who_has_just_begun_does_not_reduce_it_to_a_trickle() -> None:
+    clock = VirtualClock()
+    limiter = RateLimiter(clock)
+    limiter.throttled("confirm")
+    assert limiter.rate_per_s("confirm") == pytest.approx(12.5)
+
+
+@in_virtual_time
+async def test_under_a_ceiling_the_rate_doubles_back_to_where_it_was_last_good() -> None:
+    clock = VirtualClock()
+    limiter = RateLimiter(clock, 100)
+    limiter.passed("confirm")
+    for _ in range(20):
+        limiter.throttled("confirm")
+        await clock.sleep(1.0)
+    limiter.passed("confirm")
+    await clock.sleep(4.0)
+    assert limiter.rate_per_s("confirm") == pytest.approx(50, abs=5)
+
+
 @in_virtual_time
 async def test_callers_are_served_in_their_order() -> None:
     clock = VirtualClock()
