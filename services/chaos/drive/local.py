@@ -131,9 +131,11 @@ class LocalTarget:
         for link in links_to(self.cluster.links(replica), *sides):
             link.cut()
 
-    async def mend(self, replica: str) -> None:
+    async def mend(self, replica: str, *sides: Side) -> None:
         """As `Target.mend`."""
-        self.cluster.links(replica).all.heal()
+        links = self.cluster.links(replica)
+        for link in links_to(links, *sides) if sides else links.all:
+            link.heal()
 
     async def heal(self) -> None:
         """As `Target.heal`."""

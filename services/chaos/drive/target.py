@@ -128,8 +128,8 @@ class Target(Protocol):
         """Nothing passes between the replica and these sides any more, in either direction, and nobody is told."""
         ...
 
-    async def mend(self, replica: str) -> None:
-        """Everything passes again."""
+    async def mend(self, replica: str, *sides: Side) -> None:
+        """Everything passes again between the replica and these sides; without any, between it and all."""
         ...
 
     async def heal(self) -> None:
