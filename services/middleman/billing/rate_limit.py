@@ -163,7 +163,7 @@ class _Endpoint:
         grown_s = now_s - self._succeeded_at_s
         to_knee_s = math.log2(self._knee / self._base)
         if grown_s <= to_knee_s:
-            return self._base * 2.0**grown_s
+            return self._base * math.exp2(grown_s)
         return self._knee + self._step * (grown_s - to_knee_s)
 
     def _shortage_s(self) -> float:
