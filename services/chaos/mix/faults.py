@@ -1,12 +1,12 @@
 """Every kind of fault that the mix knows."""
 
 from chaos.faults import api as apis
-from chaos.faults import etcd, links, postgres, processor, replicas
+from chaos.faults import etcd, partitions, postgres, processor, replicas
 from chaos.faults.mixable import MixFault
 
 KINDS: tuple[MixFault, ...] = (
     *replicas.MIX,
-    *links.MIX,
+    *partitions.MIX,
     *etcd.MIX,
     *postgres.MIX,
     *processor.MIX,
