@@ -13,8 +13,8 @@ from chaos.reporting.figures import seconds
 from chaos.reporting.markup import Markup, element, join, shape, text
 from chaos.reporting.spans import Timeline
 
-MIN_COLUMN = 2.0
-"""The least width of a column; between columns from four on is a little space."""
+SPACED_FROM = 4.0
+"""Between columns as wide as this there is a little space."""
 CLIPPED_FROM = 4.0
 SHOWN_UP_TO = 2.5
 """Where a peak is more than the first so many times the median, the scale ends at the second so many times it: what is
@@ -36,9 +36,12 @@ class _Scale:
         return self.peak_per_s > self.top_per_s
 
 
-def charges_band(frame: Frame, y: float, timeline: Timeline, height: float) -> Band:
-    """Bars stacked by term, attempts that ended otherwise on top; a peak that was cut off has a mark."""
-    column_s = _column_s(frame, timeline.bucket_s)
+def charges_band(frame: Frame, y: float, timeline: Timeline, height: float, min_column: float) -> Band:
+    """Bars stacked by term, attempts that ended otherwise on top; a peak that was cut off has a mark.
+
+    `min_column` is the least width of a column: charges come in batches, and in too narrow ones look ragged.
+    """
+    column_s = _column_s(frame, timeline.bucket_s, min_column)
     columns = _columns(frame, timeline, column_s)
     scale = _scale(columns, column_s)
     plot = _Plot(frame, timeline.began_at, y + HEADER, height, scale)
@@ -59,25 +62,26 @@ class _Plot:
     def bar_width(self) -> float:
         """From a certain width on there is a little space between bars."""
         width = self.scale.column_s * self.frame.px_per_s
-        return width - 0.6 if width >= 2 * MIN_COLUMN else width
+        return width - 0.6 if width >= SPACED_FROM else width
 
-    def middle(self, number: int) -> float:
-        """Where a column stands; a column that only begins or ends in the window stands on its edge."""
-        return self.frame.x(self.began_at + timedelta(seconds=(number + 0.5) * self.scale.column_s))
+    def middle(self, number: int) -> float | None:
+        """Where a column stands; None when most of it lies outside the window."""
+        at = self.began_at + timedelta(seconds=(number + 0.5) * self.scale.column_s)
+        return self.frame.x(at) if self.frame.from_at <= at <= self.frame.to_at else None
 
     def y(self, per_s: float) -> float:
         """Rates beyond the scale lie at its top."""
         return self.top + self.height * (1 - min(per_s / self.scale.top_per_s, 1.0))
 
 
-def _column_s(frame: Frame, bucket_s: float) -> float:
+def _column_s(frame: Frame, bucket_s: float, min_column: float) -> float:
     """A round multiple of the buckets' width."""
-    least = MIN_COLUMN / frame.px_per_s / bucket_s
+    least = min_column / frame.px_per_s / bucket_s
     if least <= 1:
         return bucket_s
     magnitude = 10.0 ** math.floor(math.log10(least))
     return bucket_s * next(
-        magnitude * step for step in (1, 2, 5, 10) if magnitude * step >= least * (1 - 1e-9)
+        magnitude * step for step in (1, 2, 3, 4, 5, 10) if magnitude * step >= least * (1 - 1e-9)
     )
 
 
@@ -117,6 +121,8 @@ def _bars(plot: _Plot, columns: Columns) -> Markup:
     paths: defaultdict[str, list[str]] = defaultdict(list)
     for number, column in sorted(columns.items()):
         x = plot.middle(number)
+        if x is None:
+            continue
         bottom, level = plot.y(0.0), 0.0
         for tone, settled in sorted(column.items(), key=lambda each: each[0] == OTHERS):
             level += settled / plot.scale.column_s

@@ -32,6 +32,7 @@ class Subject:
     counted_from: str
     chart_height: float = 96.0
     fault_rows: int = 8
+    min_column: float = 8.0
     overview: bool = False
     by_clock: bool = False
 
@@ -44,6 +45,7 @@ def overview(report: RunReport) -> Subject:
         *(line.began_at, line.ended_at, line.began_at, "the beginning of the run"),
         chart_height=130.0,
         fault_rows=6,
+        min_column=2.0,
         overview=True,
     )
 
@@ -92,7 +94,8 @@ def picture(
     faults = [fault for scenario in report.scenarios for fault in scenario.faults]
     stack(faults_band(frame, y, faults, report.timeline.began_at, subject.fault_rows))
     stack(stretches_band(frame, y, stretches))
-    stack(charges_band(frame, y, report.timeline, subject.chart_height))
+    min_column = subject.min_column * (0.5 if width <= NARROW else 1)
+    stack(charges_band(frame, y, report.timeline, subject.chart_height, min_column))
     behind = join(grid(frame, top, y), shadows(frame, shade_from, y, stretches))
     stack(axis(frame, y))
     if subject.overview:

@@ -12,6 +12,7 @@ from chaos.reporting.stretches import Kind, Stretch
 STRIP_HEIGHT = 18.0
 BELOW = 8.0
 MIN_WIDTH = 1.5
+_RANKS = {Kind.TAKEOVER: 0, Kind.PAUSE: 1, Kind.REST: 2}
 _MARKS = {"passed": "", "failed": "✗ ", "skipped": "– "}
 
 
@@ -89,21 +90,30 @@ def _stretch(frame: Frame, y: float, stretch: Stretch) -> Markup:
 
 
 def _lengths(frame: Frame, y: float, shown: Sequence[Stretch]) -> list[Markup]:
+    """Take-overs first, then the longest: within the box, else right or left of it, where nothing else is."""
     boxes = {each: _extent(frame, each) for each in shown}
     taken: list[tuple[float, float]] = []
     drawn = []
-    for each in sorted(shown, key=lambda each: (each.kind is Kind.REST, -each.length_s)):
-        x, width = boxes[each]
+    for each in sorted(shown, key=lambda each: (_RANKS[each.kind], -each.length_s)):
         label = "judged" if each.kind is Kind.REST else seconds(each.length_s)
         room = text_width(label) + 4
-        inside = room + 6 <= width
-        begins = x + (width - room) / 2 if inside else x + width + 3
-        ends = begins + room
-        others = [*taken, *((ox, ox + ow) for other, (ox, ow) in boxes.items() if other is not each)]
-        if ends > frame.right or any(begins < other_ends and ends > other for other, other_ends in others):
+        obstacles = [*taken, *((x, x + width) for other, (x, width) in boxes.items() if other is not each)]
+        begins = _free(frame, *boxes[each], room, obstacles)
+        if begins is None:
             continue
-        taken.append((begins, ends))
-        if inside:
+        taken.append((begins, begins + room))
+        if boxes[each][0] < begins < sum(boxes[each]):
             drawn.append(shape("rect", x=begins, y=y + 1, width=room, height=10, class_="plate"))
         drawn.append(element("text", text(label), x=begins + 2, y=y + 10, class_="small strong"))
     return drawn
+
+
+def _free(
+    frame: Frame, x: float, width: float, room: float, obstacles: Sequence[tuple[float, float]]
+) -> float | None:
+    within = [x + (width - room) / 2] if room + 6 <= width else []
+    for begins in (*within, x + width + 2, x - room - 3):
+        inside = frame.left <= begins and begins + room <= frame.right
+        if inside and not any(begins < ends and start < begins + room for start, ends in obstacles):
+            return begins
+    return None

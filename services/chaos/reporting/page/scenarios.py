@@ -155,7 +155,7 @@ def _observations(report: RunReport, observations: Sequence[Observation]) -> Mar
         )
         for each in observations
     ]
-    return table("observations", ("at", "expected", "seen", "of faults"), rows)
+    return table("observations", ("at", "expected", "seen", "of faults"), rows, "observations")
 
 
 def _faults(report: RunReport, faults: Sequence[Fault]) -> Markup:
@@ -174,4 +174,4 @@ def _faults(report: RunReport, faults: Sequence[Fault]) -> Markup:
         )
         for fault in faults
     ]
-    return table("faults", (">number", "at", "kind", "whom", ">lasted", "settings"), rows)
+    return table("faults", ("number", "at", "kind", "whom", ">lasted", "settings"), rows, "faults")

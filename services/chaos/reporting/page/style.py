@@ -47,6 +47,7 @@ tbody th{font-weight:500}
 .sign{white-space:nowrap}
 .bar{display:block;height:14px;background:var(--r0a);border-radius:0 2px 2px 0}
 .takeovers td,.histogram td{white-space:nowrap}
+.faults td:not(:last-child),.observations td:first-child{white-space:nowrap;width:1%}
 .pairs th{white-space:nowrap;color:var(--dim);width:1%}
 details>summary{cursor:pointer;color:var(--link);padding:4px 0}
 .violations ul{margin:4px 0 12px;padding-left:20px}
