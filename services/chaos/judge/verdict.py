@@ -112,3 +112,8 @@ class Verdict:
         values["business_now"] = self.business_now.isoformat()
         values["invariants"] = [asdict(result) for result in self.invariants]
         return values
+
+
+def broken(verdict: Verdict) -> dict[str, InvariantResult]:
+    """The invariants that do not hold, by name, in their order."""
+    return {result.name: result for result in verdict.invariants if not result.holds}

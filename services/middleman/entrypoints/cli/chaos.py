@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from middleman.entrypoints.cli import chaos_run
+from middleman.entrypoints.cli import chaos_run, prove
 from middleman.entrypoints.cli.attach import HOME
 from middleman.entrypoints.cli.saying import FAILED, INTERRUPTED, MISUSE, fail
 
@@ -21,6 +21,7 @@ app = typer.Typer(help="Faults on purpose, figures, and a verdict.", no_args_is_
 
 
 app.command("run")(chaos_run.run)
+app.command("prove-judge")(prove.prove_judge)
 
 
 @app.callback()

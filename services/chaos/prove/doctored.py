@@ -1,0 +1,126 @@
+"""Books and ledger that were tampered with, by somebody who may: the database's owner, the processor itself."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from chaos.judge.verdict import Verdict, broken
+from chaos.prove.control import Control
+from chaos.prove.world import NotProvokedError, World
+
+DUE = 6
+SQLITE_TIMEOUT_S = 5.0
+
+ResultT = TypeVar("ResultT")
+Doctoring = Callable[[World], AbstractAsyncContextManager[None]]
+
+_KEEP_INVOICE = "CREATE TABLE removed_invoice AS SELECT * FROM invoices ORDER BY id LIMIT 1"
+_REMOVE_INVOICE = "DELETE FROM invoices i USING removed_invoice r WHERE i.id = r.id"
+_RETURN_INVOICE = "INSERT INTO invoices SELECT * FROM removed_invoice"
+_FORGET_INVOICE = "DROP TABLE removed_invoice"
+_CHANGE_ENTRY = """
+    UPDATE ledger_entries SET amount_minor = amount_minor + $1
+    WHERE account = 'processor_balance' AND attempt_id = (SELECT min(attempt_id) FROM ledger_entries)
+"""
+
+
+@asynccontextmanager
+async def _invoice_removed(world: World) -> AsyncIterator[None]:
+    await world.execute(_KEEP_INVOICE)
+    await world.tamper(_REMOVE_INVOICE)
+    try:
+        yield
+    finally:
+        await world.tamper(_RETURN_INVOICE)
+        await world.execute(_FORGET_INVOICE)
+
+
+@asynccontextmanager
+async def _entry_changed(world: World) -> AsyncIterator[None]:
+    await world.tamper(_CHANGE_ENTRY, 1)
+    try:
+        yield
+    finally:
+        await world.tamper(_CHANGE_ENTRY, -1)
+
+
+@asynccontextmanager
+async def _refunded_beyond_the_charge(world: World) -> AsyncIterator[None]:
+    """The processor itself refuses such a refund, so its own file says that it was made."""
+    file = world.sandbox_data / "ledger.sqlite3"
+    charge = await _with_sandbox_down(world, lambda: _refund_one_more(file))
+    try:
+        yield
+    finally:
+        await _with_sandbox_down(world, lambda: _put_back(file, charge))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """One object as the processor's file had it."""
+
+    seq: int
+    state: bytes
+
+
+def _refund_one_more(file: Path) -> _Stored:
+    with closing(sqlite3.connect(file, timeout=SQLITE_TIMEOUT_S)) as database, database:
+        rows = database.execute("SELECT seq, state FROM objects WHERE kind = 'charge' ORDER BY seq")
+        for seq, state in rows:
+            charge = json.loads(state)
+            if charge["decline"] is None:
+                refunded = json.dumps(charge | {"amount_refunded": charge["amount"] + 1}).encode()
+                database.execute("UPDATE objects SET state = ? WHERE seq = ?", (refunded, seq))
+                return _Stored(seq, state)
+    raise NotProvokedError(f"no charge in {file}: there is nothing to refund")
+
+
+def _put_back(file: Path, stored: _Stored) -> None:
+    with closing(sqlite3.connect(file, timeout=SQLITE_TIMEOUT_S)) as database, database:
+        database.execute("UPDATE objects SET state = ? WHERE seq = ?", (stored.state, stored.seq))
+
+
+async def _with_sandbox_down(world: World, change: Callable[[], ResultT]) -> ResultT:
+    await world.cluster.sandbox.stop()
+    try:
+        return await asyncio.to_thread(change)
+    finally:
+        await world.cluster.sandbox.start()
+
+
+async def _untouched(world: World) -> Verdict:
+    await world.subscribe(DUE)
+    await world.play("replica-1")
+    await world.until_paid(DUE)
+    return await world.verdict()
+
+
+async def _touched(world: World, doctoring: Doctoring) -> Verdict:
+    async with doctoring(world):
+        verdict = await world.verdict()
+    if not (undone := await world.verdict()).holds:
+        raise NotProvokedError(f"the books are not what they were before: {', '.join(broken(undone))}")
+    return verdict
+
+
+def _control(name: str, what: str, breaks: str, doctoring: Doctoring) -> Control:
+    return Control(
+        name=name,
+        what=what,
+        breaks=frozenset({breaks}),
+        right=_untouched,
+        wrong=lambda world: _touched(world, doctoring),
+        keeps_books=True,
+    )
+
+
+DOCTORED: tuple[Control, ...] = (
+    _control("lost_invoice", "an invoice is removed from the books", "I3", _invoice_removed),
+    _control("doctored_entry", "one side of a booking is changed by a cent", "I9", _entry_changed),
+    _control("refund_beyond", "a charge is refunded by more than it took", "I7", _refunded_beyond_the_charge),
+)
