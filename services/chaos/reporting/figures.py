@@ -28,6 +28,12 @@ def since(at: datetime, origin: datetime) -> str:
     return clock((at - origin).total_seconds())
 
 
+def moment(at: datetime, origin: datetime) -> str:
+    """An instant of a run to the tenth of a second: `0:19.4`."""
+    tenths = round((at - origin).total_seconds() * 10)
+    return f"{clock(tenths // 10)}.{tenths % 10}"
+
+
 def instant(at: datetime) -> str:
     """`2026-03-01 12:00:03 UTC`, or with another zone's offset."""
     return f"{at:%Y-%m-%d %H:%M:%S} {at.tzname() or ''}".rstrip()

@@ -7,7 +7,7 @@ import pytest
 
 from chaos.reporting.drawing.frame import Frame
 from chaos.reporting.drawing.packing import pack, shortened, text_width
-from chaos.reporting.figures import clock, seconds
+from chaos.reporting.figures import clock, moment, seconds
 from chaos.reporting.markup import element, text
 
 BEGAN_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from chaos.drive.record import Fault, Observation
 from chaos.reporting.drawing.picture import NARROW, WIDE, Subject, close_up, picture
-from chaos.reporting.figures import count, seconds, since
+from chaos.reporting.figures import count, moment, seconds
 from chaos.reporting.markup import Markup, element, join, text
 from chaos.reporting.page.table import table
 from chaos.reporting.page.verdict import invariants, mark, tone
@@ -148,7 +148,7 @@ def _subjects(report: RunReport, scenario: ScenarioResult) -> list[Subject]:
 def _observations(report: RunReport, observations: Sequence[Observation]) -> Markup:
     rows = [
         (
-            text(since(each.at, report.timeline.began_at)),
+            text(moment(each.at, report.timeline.began_at)),
             element("span", text(f"{mark(each.made)} {each.expected}"), class_=None if each.made else "bad"),
             text(each.seen),
             text(", ".join(map(str, each.faults))),
@@ -162,7 +162,7 @@ def _faults(report: RunReport, faults: Sequence[Fault]) -> Markup:
     rows = [
         (
             text(f"{fault.number}"),
-            text(since(fault.began_at, report.timeline.began_at)),
+            text(moment(fault.began_at, report.timeline.began_at)),
             text(fault.kind),
             text(fault.whom),
             text(

@@ -72,6 +72,8 @@ details>summary{cursor:pointer;color:var(--link);padding:4px 0}
 .scenarios>tbody>tr>td{border:0!important;padding:1px 0}
 .scenario-row{padding-top:12px}
 .scenario-row td[data-column]:not([data-column=scenario])::before{content:attr(data-column) ": ";color:var(--dim)}
+.scroll th,.scroll td{padding-right:8px}
+.scroll thead th{white-space:normal}
 .more{border-bottom:1px solid var(--line);padding-bottom:8px}
 }
 @media print{details{display:block}.more{break-inside:avoid}}

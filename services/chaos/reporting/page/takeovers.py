@@ -6,7 +6,7 @@ from chaos.drive.record import Fault
 from chaos.failover.spread import Spread
 from chaos.reporting.bins import Bin, bins, by_kind, charged, spread
 from chaos.reporting.drawing.faults import name
-from chaos.reporting.figures import count, seconds, since
+from chaos.reporting.figures import count, moment, seconds
 from chaos.reporting.markup import Markup, element, join, text
 from chaos.reporting.page.table import Row, table
 from chaos.reporting.run_report import RunReport
@@ -89,7 +89,7 @@ def _each(report: RunReport, takeovers: Sequence[Takeover], faults: Mapping[int,
         first = seconds(each.first_charge_s) if each.first_charge_s is not None else "none"
         rows.append(
             (
-                text(since(each.since, report.timeline.began_at)),
+                text(moment(each.since, report.timeline.began_at)),
                 text(f"{each.victim}, term {each.victim_term}"),
                 text(f"{each.successor}, term {each.term}"),
                 text(f"{fault.number}. {name(fault)}") if fault is not None else NONE,
