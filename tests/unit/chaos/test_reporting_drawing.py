@@ -93,6 +93,7 @@ def test_instants_of_a_run_are_told_as_minutes_and_seconds() -> None:
         "1:01:05",
         "−1:05",
     ]
+    assert moment(BEGAN_AT + timedelta(seconds=79.96), BEGAN_AT) == "1:20.0"
 
 
 def test_markup_escapes_what_is_not_markup() -> None:
