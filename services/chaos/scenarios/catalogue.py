@@ -1,11 +1,12 @@
 """Every scenario by its name, in the order in which they are played."""
 
 from chaos.scenarios.etcd import ETCD
+from chaos.scenarios.freezes import FREEZES
 from chaos.scenarios.leaders import LEADERS
 from chaos.scenarios.processor import PROCESSOR
 from chaos.scenarios.scenario import Scenario
 
-GROUPS: tuple[tuple[Scenario, ...], ...] = (LEADERS, ETCD, PROCESSOR)
+GROUPS: tuple[tuple[Scenario, ...], ...] = (LEADERS, FREEZES, ETCD, PROCESSOR)
 
 SCENARIOS: tuple[Scenario, ...] = tuple(scenario for group in GROUPS for scenario in group)
 

@@ -8,7 +8,8 @@ from chaos.drive.eyes import Leader
 from chaos.drive.record import Fault
 from chaos.drive.stage import Stage
 from chaos.faults.processes import armed, restored, was_killed
-from chaos.scenarios.witness import others, resign
+from chaos.scenarios.handover import make_way
+from chaos.scenarios.witness import others
 from cluster.together import start_all
 
 POINTS: dict[str, tuple[int, int]] = {
@@ -24,7 +25,6 @@ POINTS: dict[str, tuple[int, int]] = {
 pulse by then and need not wait for its lease."""
 PATIENCE_S = 90.0
 """Two replicas start anew and one after the other leads, on a machine that may be busy."""
-LOOK_S = 0.1
 
 
 def draw_points(dice: random.Random) -> list[tuple[str, str]]:
@@ -80,13 +80,6 @@ async def _death(stage: Stage, name: str, point: str, fault: Fault) -> int | Non
 
 
 async def _make_way(stage: Stage, doomed: Sequence[str], ready: Sequence[asyncio.Event]) -> None:
-    """Whoever leads and is not doomed hands over, until all who are have died."""
     for event in ready:
         await event.wait()
-    while alive := [name for name in doomed if not was_killed(stage.target, name)]:
-        leader = await stage.eyes.leader()
-        if leader is not None and leader.name not in doomed:
-            warm = [await stage.eyes.told(name, "/readyz") for name in alive]
-            if all(warm):
-                await resign(stage, leader)
-        await asyncio.sleep(LOOK_S)
+    await make_way(stage, doomed, lambda name: was_killed(stage.target, name), patience_s=2 * PATIENCE_S)

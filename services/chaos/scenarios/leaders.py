@@ -12,10 +12,10 @@ from chaos.scenarios.witness import (
     began,
     expect_settled_later,
     felt,
-    longest_pause_s,
     no_sessions,
     open_attempts,
     others,
+    pauses_s,
     revocations,
     seconds_between,
 )
@@ -135,7 +135,7 @@ async def rolling_restart(stage: Stage) -> None:
             )
         await stage.target.start(name)
     await stage.expect_charging(*faults)
-    pause_s = await longest_pause_s(stage, since, await stage.eyes.clock())
+    pause_s = max(await pauses_s(stage, since, await stage.eyes.clock()))
     ended = {
         line["token"]: line["reason"]
         for name in stage.target.replicas

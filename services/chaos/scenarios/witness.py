@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-import httpx
+import asyncpg
 
-from chaos.drive.eyes import Leader, until
+from chaos.drive.eyes import CONNECT_TIMEOUT_S, Leader, until
 from chaos.drive.record import Fault
 from chaos.drive.stage import PATIENCE_S, NotSeenError, Stage
-from chaos.drive.target import TargetError
 
 _HOLDER = "SELECT holder FROM fence WHERE scope = 0"
 _OPEN = "SELECT id FROM payment_attempts WHERE status = 'open'"
@@ -22,13 +21,21 @@ _LATE = """
     SELECT e.kind, count(*) FROM events e JOIN terms successor ON successor.scope = 0 AND successor.number = $2
     WHERE e.term = $1 AND e.at > successor.started_at AND e.kind <> 'term.ended' GROUP BY e.kind ORDER BY e.kind
 """
-_LONGEST_PAUSE = """
-    SELECT coalesce(max(extract(epoch FROM pause)), 0)::float8 FROM (
-        SELECT at - lag(at, 1, $1::timestamptz) OVER (ORDER BY at) AS pause FROM (
-            SELECT at FROM events WHERE kind = 'attempt.settled' AND at BETWEEN $1 AND $2 UNION ALL SELECT $2
-        ) settled
-    ) pauses
+_PAUSES = """
+    SELECT extract(epoch FROM at - lag(at, 1, $1::timestamptz) OVER (ORDER BY at))::float8 AS pause_s FROM (
+        SELECT at FROM events WHERE kind = 'attempt.settled' AND at BETWEEN $1 AND $2 UNION ALL SELECT $2
+    ) settled
 """
+_BECOME_STALE = """
+    SELECT set_config('middleman.scope', '0', true), set_config('middleman.term', number::text, true),
+           set_config('middleman.term_uid', uid::text, true)
+    FROM terms WHERE scope = 0 AND number = $1
+"""
+_STALE_WRITE = "UPDATE payment_attempts SET unknown_reason = 'typed by hand' WHERE false"
+"""Touches no row; the fence is asked before any row is looked at."""
+
+STALE = ("lease", "refused", "election key")
+"""What a leader may say that slept through its successor's election: whichever of its guards it ran into first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +84,18 @@ async def expect_stood_down(
     stage: Stage, leader: Leader, *faults: Fault, words: Sequence[str], patience_s: float = PATIENCE_S
 ) -> Ended:
     """Note that the leader itself says that its term is over, for a reason with one of these words in it."""
+    expected = f"{leader.name} says that its term {leader.term} is over: {' or '.join(words)}"
 
     async def look() -> Ended | None:
         lines = stage.eyes.logged(leader.name, "term.ended", since=faults[0].began_at, token=leader.term)
         return Ended(datetime.fromisoformat(lines[0]["timestamp"]), lines[0]["reason"]) if lines else None
 
-    def tell(ended: Ended) -> str:
-        return ended.reason
-
-    ended = await stage.expect(
-        f"{leader.name} says that its term {leader.term} is over",
-        look,
-        *faults,
-        tell=tell,
-        patience_s=patience_s,
-    )
-    stage.observe(
-        f"it gives the term up because of {' or '.join(words)}",
-        any(word in ended.reason for word in words),
-        ended.reason,
-        *faults,
-    )
+    try:
+        ended = await until(look, patience_s)
+    except TimeoutError:
+        stage.observe(expected, False, f"not within {patience_s:g} s", *faults)
+        raise AssertionError("observe raises") from None
+    stage.observe(expected, any(word in ended.reason for word in words), ended.reason, *faults)
     return ended
 
 
@@ -143,27 +141,25 @@ async def expect_settled_later(stage: Stage, attempts: Sequence[str], stale: Lea
     )
 
 
-async def longest_pause_s(stage: Stage, since: datetime, to: datetime) -> float:
-    """The longest time without a settled attempt in between."""
-    return float(await stage.eyes.value(_LONGEST_PAUSE, since, to))
+async def pauses_s(stage: Stage, since: datetime, to: datetime) -> list[float]:
+    """The pauses between settled attempts in between, from `since` to the first and from the last to `to` too."""
+    return [row["pause_s"] for row in await stage.eyes.fetch(_PAUSES, since, to)]
 
 
-async def resign(stage: Stage, leader: Leader) -> None:
-    """Ask the leader to hand over. Nothing happens when it leads no more, or cannot be reached."""
-    access = stage.target.access
-    if not access.ops_token:
-        raise TargetError("no token for POST /leader/resign: start replicas with MIDDLEMAN_OPS_TOKEN")
+async def stale_write(stage: Stage, term: int) -> str:
+    """Write a money table in that term's name, under the application's role; how the database refused, or nothing."""
+    connection = await asyncpg.connect(stage.target.access.database_url, timeout=CONNECT_TIMEOUT_S)
     try:
-        answer = await stage.eyes.http.post(
-            f"{access.ops_urls[leader.name]}/leader/resign",
-            headers={"Authorization": f"Bearer {access.ops_token}"},
-        )
-    except httpx.HTTPError:
-        return
-    if answer.status_code not in (httpx.codes.ACCEPTED, httpx.codes.CONFLICT):
-        raise TargetError(f"POST /leader/resign to {leader.name}: {answer.status_code} {answer.text[:200]}")
+        await connection.execute("SET ROLE middleman_replica; BEGIN")
+        await connection.fetch(_BECOME_STALE, term)
+        await connection.execute(_STALE_WRITE)
+    except asyncpg.PostgresError as error:
+        return str(error).partition("\n")[0]
+    finally:
+        connection.terminate()  # which rolls back
+    return ""
 
 
 def seconds_between(earlier: datetime, later: datetime) -> float:
     """How much later."""
-    return (later.astimezone(UTC) - earlier.astimezone(UTC)).total_seconds()
+    return (later - earlier).total_seconds()
