@@ -104,6 +104,15 @@ def test_every_picture_is_xml_with_a_title_and_a_description_and_says_what_is_in
         assert "without a charge" in (root.findtext(f"{SVG}desc") or "")
 
 
+def test_a_long_scenario_is_shown_minute_by_minute() -> None:
+    report = run_report(16)
+    mix = replace(report.scenarios[0], ended_at=report.timeline.ended_at)
+    assert 180 < mix.duration_s < 240
+    shown = page(replace(report, scenarios=(mix,)))
+    titles = re.findall(r"<title>(time line of kill-leader, part \d)</title>", shown)
+    assert titles == [f"time line of kill-leader, part {part}" for part in (1, 1, 2, 2, 3, 3, 4, 4)]
+
+
 def test_ids_are_unique_and_every_link_leads_somewhere() -> None:
     reader = read(page(run_report(6)))
     ids = reader.attributes("id")
