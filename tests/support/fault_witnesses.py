@@ -31,7 +31,8 @@ _SUBSCRIBE = """
                                anchor_local, time_zone, next_due_at)
     SELECT 'sub_' || $1 || 'x' || n, customer.id, plan.id, 999, 'EUR', 'month', 1, anchor, 'UTC', anchor AT TIME ZONE 'UTC'
     FROM plan, customer, generate_series(1, $2::int) n,
-         LATERAL (SELECT date_trunc('second', (business_now() - interval '1 hour') AT TIME ZONE 'UTC') AS anchor)
+         LATERAL (SELECT date_trunc('second', (business_now() + make_interval(secs => $5::float8 + n * $6::float8))
+                                              AT TIME ZONE 'UTC') AS anchor)
 """
 _PROGRESS = """
     SELECT count(*) AS invoices, count(*) FILTER (WHERE i.status = 'paid') AS paid,
@@ -59,11 +60,18 @@ class Witnesses:
 
     async def subscribe(self, count: int) -> str:
         """`count` monthly subscriptions of one customer, all due for an hour; returns the test's prefix."""
+        return await self._subscribe(count, first_due_s=-3600, apart_s=0)
+
+    async def subscribe_from_now_on(self, count: int, *, per_s: float) -> str:
+        """`count` monthly subscriptions of one customer that fall due one after the other; returns the test's prefix."""
+        return await self._subscribe(count, first_due_s=0, apart_s=1 / per_s)
+
+    async def _subscribe(self, count: int, *, first_due_s: float, apart_s: float) -> str:
         prefix = secrets.token_hex(4)
         async with self.sandbox() as sandbox:
             customer = (await _post(sandbox, "/v1/customers", email=f"{prefix}@example.com"))["id"]
             card = await _post(sandbox, "/v1/payment_methods/pm_card_visa/attach", customer=customer)
-        await self.execute(_SUBSCRIBE, prefix, count, customer, card["id"])
+        await self.execute(_SUBSCRIBE, prefix, count, customer, card["id"], first_due_s, apart_s)
         return prefix
 
     async def progress(self, prefix: str) -> Progress:
