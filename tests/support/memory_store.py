@@ -23,6 +23,7 @@ class MemoryStore:
     """A `Store` that holds due attempts and open ones. `fail` makes transactions of a kind unavailable.
 
     A kind is the first statement's name; `"commit"` fails after the work was done, so that it *has* committed.
+    Transactions that begin while it `answers_after_s` wait for so long.
     """
 
     due: deque[OpenAttempt] = field(default_factory=deque)
@@ -34,10 +35,11 @@ class MemoryStore:
     bound: dict[InvoiceId, PaymentIntentId] = field(default_factory=dict)
     unknown: list[UnknownAttempt] = field(default_factory=list)
     raises: BaseException | None = None
+    answers_after_s: float = 0.0
 
     @asynccontextmanager
     async def fenced(self, term: Term) -> AsyncIterator["MemoryTransaction"]:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.answers_after_s)
         if self.raises is not None:
             raise self.raises
         yield MemoryTransaction(self)

@@ -100,7 +100,7 @@ class Claimer:
         last = None
         while not self.draining.is_set():
             await done_before(self.draining, self.in_flight.until_room(self.batch))
-            async with self.store.fenced(self.term) as transaction:
+            async with self.patience.transaction(self.store, self.term) as transaction:
                 page = await transaction.open_attempts(last, self.batch)
             for attempt in page:
                 self.take_on(attempt, found=True)
@@ -130,7 +130,7 @@ class Claimer:
         last = None
         while self.in_flight.room and not self.draining.is_set():
             carried = self.in_flight.ids()  # before the page is read: what it shows may be settled by its end
-            async with self.store.fenced(self.term) as transaction:
+            async with self.patience.transaction(self.store, self.term) as transaction:
                 page = await transaction.open_attempts(last, self.batch)
             for attempt in page:
                 if attempt.attempt_id not in carried:
@@ -147,13 +147,13 @@ class Claimer:
             return 0
         await self.failpoints.hit("before_claim")
         limit = max(1, min(batch, self.in_flight.room))
-        async with self.store.fenced(self.term) as transaction:
+        async with self.patience.transaction(self.store, self.term) as transaction:
             await transaction.end_subscriptions(self.batch)
             due = await self._timed("due", transaction.claim_due, limit)
         opened = len(due.attempts)
         await self._start(due)
         if opened < limit:
-            async with self.store.fenced(self.term) as transaction:
+            async with self.patience.transaction(self.store, self.term) as transaction:
                 retries = await self._timed("retry", transaction.claim_retries, limit - opened)
             opened += len(retries.attempts)
             await self._start(retries)

@@ -106,7 +106,7 @@ class FencedLedger:
         while True:
             started_s = self._clock.boottime_s()
             try:
-                async with self._store.fenced(self._term) as transaction:
+                async with self._patience.transaction(self._store, self._term) as transaction:
                     result = await write(transaction)
             except StoreUnavailable as error:
                 self._observer.store_unavailable()

@@ -255,6 +255,31 @@ async def test_a_leader_that_cannot_reach_its_database_for_long_gives_the_term_u
 
 
 @in_virtual_time
+async def test_a_leader_whose_database_takes_calls_and_answers_none_gives_the_term_up_as_soon() -> None:
+    """Waiting for an answer is time without one, however long the driver would go on waiting."""
+    desk = Desk(store_with(due="a"))
+    desk.store.answers_after_s = 3600
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    with pytest.raises(StoreUnavailable, match="no answer in 10"):
+        await desk.claimer.run()
+    assert PATIENCE_S <= loop.time() - started_s <= PATIENCE_S + 2
+
+
+@in_virtual_time
+async def test_a_database_that_freezes_for_less_than_patience_costs_no_term() -> None:
+    desk = Desk(store_with(due="a"))
+    desk.store.answers_after_s = PATIENCE_S - 1
+    async with at_work(desk) as work:
+        await asyncio.sleep(1)
+        desk.store.answers_after_s = 0
+        await asyncio.sleep(2 * PATIENCE_S)
+        assert not work.done()
+    assert desk.taken_ids == ids("a")
+    assert desk.observer.unavailable == 0
+
+
+@in_virtual_time
 async def test_one_answer_from_the_database_makes_patience_whole_again() -> None:
     desk = Desk(store_with(due="a b"))
     desk.store.fail["open_attempts"] = 8
