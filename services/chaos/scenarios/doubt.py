@@ -26,6 +26,8 @@ _BACKLOG = """
 """
 BACKLOG = 60
 """Of what falls due in a second or two: what a system that keeps up may have before it."""
+CATCH_UP_S = 60.0
+"""After a storm of refusals the leader comes back to its rate within about half a minute, on purpose not at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +111,9 @@ async def expect_caught_up(stage: Stage, *faults: Fault) -> int:
         return waiting + 1 if waiting <= BACKLOG else None
 
     return await stage.expect(
-        "what waited is worked off", look, *faults, tell=lambda seen: f"{seen - 1} due or open"
+        "what waited is worked off",
+        look,
+        *faults,
+        tell=lambda seen: f"{seen - 1} due or open",
+        patience_s=CATCH_UP_S,
     )

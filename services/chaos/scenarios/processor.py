@@ -2,7 +2,6 @@
 
 from contextlib import AsyncExitStack
 
-from chaos.drive.record import Fault
 from chaos.drive.stage import Skipped, Stage
 from chaos.faults.processor import down
 from chaos.faults.rules import (
@@ -21,7 +20,6 @@ from chaos.faults.rules import (
     expect_bitten,
     misbehaving,
     slow,
-    too_many,
 )
 from chaos.scenarios.doubt import (
     doubt,
@@ -32,6 +30,7 @@ from chaos.scenarios.doubt import (
     reads,
 )
 from chaos.scenarios.scenario import Scenario
+from chaos.scenarios.storms import too_many_requests, too_many_requests_retry_after
 
 LOST = ("connection_lost",)
 BROKEN = ("connection_lost", "garbled")
@@ -42,9 +41,6 @@ UNKNOWNS = 30
 STUCK = 5
 ON_THE_WAY = 5
 KEY_LIFE_S = 24 * 3600
-STORM_S = 4.0
-DUE_PER_S = 40.0
-CLIENT_TIMEOUT_S = 10.0
 _IN_TIME = """
     SELECT count(*) FROM payment_attempts
     WHERE created_at >= $1 AND unknown_at IS NULL AND settled_at - created_at >= make_interval(secs => $2)
@@ -110,47 +106,6 @@ async def failures_remembered(stage: Stage) -> None:
         clock = await Admin.of(stage).change("GET", "clock")
         await Admin.of(stage).change("POST", "clock", {"offset_s": clock["offset_s"] + KEY_LIFE_S})
     await expect_found_out(stage, since, rule.fault, forgetting, reads_before=reads_before)
-
-
-async def _storm(stage: Stage, action: Action) -> None:
-    since = await stage.eyes.clock()
-    faults: list[Fault] = []
-    async with (
-        misbehaving(stage, action, operation=CREATE) as creating,
-        misbehaving(stage, action, operation=CONFIRM) as confirming,
-    ):
-        faults = [creating.fault, confirming.fault]
-        await expect_bitten(stage, creating)
-
-        async def lasted() -> float | None:
-            lasts_s = (await stage.eyes.clock() - since).total_seconds()
-            return lasts_s if lasts_s >= STORM_S else None
-
-        lasted_s = await stage.expect(
-            f"it goes on for {STORM_S:g} s", lasted, *faults, tell=lambda seen: f"{seen:.1f} s"
-        )
-        await creating.bitten()
-        await confirming.bitten()
-    hits, due = creating.hits + confirming.hits, lasted_s * DUE_PER_S
-    stage.observe(
-        "the processor is asked less often than charges fall due, not more",
-        hits < due,
-        f"{hits} refused, while about {due:.0f} fell due",
-        *faults,
-    )
-    await stage.expect_charging(*faults)
-    await expect_caught_up(stage, *faults)
-    await observe_no_odd_decline(stage, since, *faults)
-
-
-async def too_many_requests(stage: Stage) -> None:
-    """429 without a word on when to come back."""
-    await _storm(stage, too_many())
-
-
-async def too_many_requests_retry_after(stage: Stage) -> None:
-    """429, and when to come back."""
-    await _storm(stage, too_many(1.0))
 
 
 async def slow_replies(stage: Stage) -> None:
