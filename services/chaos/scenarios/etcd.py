@@ -14,8 +14,9 @@ from chaos.faults.etcd import (
 )
 from chaos.faults.processes import frozen, killed
 from chaos.scenarios.darkness import expect_api_serves, expect_darkness
+from chaos.scenarios.handover import resign
 from chaos.scenarios.scenario import Scenario
-from chaos.scenarios.witness import expect_stood_down, observe_silence, resign
+from chaos.scenarios.witness import expect_stood_down, observe_silence
 
 GROUP = "etcd"
 ELECTIONS = 3
