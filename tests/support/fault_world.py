@@ -6,7 +6,6 @@ sees in SQL, in logs and at operations endpoints, and asks both ledgers what was
 
 import asyncio
 import json
-import shutil
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -26,14 +25,6 @@ LEASE_TTL_S = 3
 Env = Mapping[str, str]
 SAFE: Env = {}
 
-_WIPE = """
-    SET session_replication_role = replica;
-    TRUNCATE ledger_entries, invoices, payment_attempts, subscriptions, customers, plans, terms, fence, replicas, events
-        RESTART IDENTITY CASCADE;
-    RESET session_replication_role;
-    UPDATE test_clock SET base_real = '2000-01-01Z', base_virtual = '2000-01-01Z', rate = 1;
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Leader:
@@ -45,10 +36,9 @@ class Leader:
 
 @dataclass(slots=True)
 class FaultWorld(Witnesses):
-    """The cluster and its witnesses. `spoiled` asks for empty books before the next test."""
+    """The cluster and its witnesses."""
 
     env: dict[str, Env]
-    spoiled: bool = False
     _launched: dict[str, Env] = field(default_factory=dict)
     _log_start: dict[str, int] = field(default_factory=dict)
 
@@ -116,15 +106,6 @@ class FaultWorld(Witnesses):
             leases = (await etcd.post("/v3/lease/leases", json={})).raise_for_status().json()
             for lease in leases.get("leases", []):
                 (await etcd.post("/v3/lease/revoke", json={"ID": lease["ID"]})).raise_for_status()
-
-    async def wipe(self) -> None:
-        """Empty books on both sides; no replica runs afterwards."""
-        await asyncio.gather(*(each.kill() for each in self.cluster.replicas))
-        await self.cluster.sandbox.kill()
-        shutil.rmtree(self.cluster.spec.data_dir / "sandbox" / "data")
-        await self.cluster.sandbox.start()
-        await self.execute(_WIPE)
-        self.spoiled = False
 
     # What can be seen.
 

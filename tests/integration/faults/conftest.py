@@ -16,9 +16,7 @@ async def shared_world(server_root: Path) -> AsyncIterator[FaultWorld]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def world(shared_world: FaultWorld) -> AsyncIterator[FaultWorld]:
-    """The cluster without faults; a test that spoils its books leaves empty ones behind."""
+    """The cluster without faults."""
     await shared_world.calm()
     yield shared_world
     await shared_world.calm()
-    if shared_world.spoiled:
-        await shared_world.wipe()
