@@ -33,15 +33,16 @@ class Patience:
         """
         began_s = self._clock.boottime_s()
         waited_since_s = began_s if self._tried_since_s is None else self._tried_since_s
+        left_s = waited_since_s + self._limit_s - began_s
         try:
             try:
                 async with (
-                    asyncio.timeout(waited_since_s + self._limit_s - began_s),
+                    asyncio.timeout(left_s),
                     store.fenced(term) as transaction,
                 ):
                     yield transaction
             except TimeoutError:
-                raise StoreUnavailable(f"no answer in {self._clock.boottime_s() - began_s:.1f} s") from None
+                raise StoreUnavailable(f"no answer within {left_s:.1f} s") from None
         except StoreUnavailable:
             if self._tried_since_s is None:  # another transaction may have been answered meanwhile
                 self._tried_since_s = max(began_s, self._answered_at_s)

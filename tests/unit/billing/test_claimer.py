@@ -261,7 +261,7 @@ async def test_a_leader_whose_database_takes_calls_and_answers_none_gives_the_te
     desk.store.answers_after_s = 3600
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    with pytest.raises(StoreUnavailable, match="no answer in 10"):
+    with pytest.raises(StoreUnavailable, match="no answer within 10"):
         await desk.claimer.run()
     assert PATIENCE_S <= loop.time() - started_s <= PATIENCE_S + 2
 
