@@ -22,9 +22,9 @@ async def expect_darkness(stage: Stage, leader: Leader, trust_ended_at: datetime
     """Note that the processor is asked for nothing from the end of trust on, and nobody leads."""
     since_s = (now() - trust_ended_at).total_seconds()
     await asyncio.sleep(max(0.0, LAST_CALLS_S - since_s))
-    before = await _charging_calls(stage)
+    before = await charging_calls(stage)
     await asyncio.sleep(DARK_S)
-    after = await _charging_calls(stage)
+    after = await charging_calls(stage)
     stage.observe(
         f"nobody charges from {LAST_CALLS_S:g} s after the end of trust on",
         after == before,
@@ -61,7 +61,7 @@ async def expect_api_serves(stage: Stage, fault: Fault) -> None:
     await stage.expect("the API writes and reads meanwhile", look, fault, patience_s=API_PATIENCE_S)
 
 
-async def _charging_calls(stage: Stage) -> int:
+async def charging_calls(stage: Stage) -> int:
     """How many calls that belong to a charge the processor has answered since it started."""
     access = stage.target.access
 
