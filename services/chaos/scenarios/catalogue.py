@@ -1,12 +1,13 @@
 """Every scenario by its name, in the order in which they are played."""
 
+from chaos.scenarios.api import API
 from chaos.scenarios.etcd import ETCD
 from chaos.scenarios.freezes import FREEZES
 from chaos.scenarios.leaders import LEADERS
 from chaos.scenarios.processor import PROCESSOR
 from chaos.scenarios.scenario import Scenario
 
-GROUPS: tuple[tuple[Scenario, ...], ...] = (LEADERS, FREEZES, ETCD, PROCESSOR)
+GROUPS: tuple[tuple[Scenario, ...], ...] = (LEADERS, FREEZES, ETCD, PROCESSOR, API)
 
 SCENARIOS: tuple[Scenario, ...] = tuple(scenario for group in GROUPS for scenario in group)
 
