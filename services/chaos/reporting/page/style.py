@@ -46,6 +46,7 @@ tbody th{font-weight:500}
 .histogram td{border:0;padding-top:3px;padding-bottom:3px}
 .sign{white-space:nowrap}
 .bar{display:block;height:14px;background:var(--r0a);border-radius:0 2px 2px 0}
+.invariants td:nth-child(2){width:99%}
 .takeovers td,.histogram td{white-space:nowrap}
 .faults td:not(:last-child),.observations td:first-child{white-space:nowrap;width:1%}
 .pairs th{white-space:nowrap;color:var(--dim);width:1%}

@@ -26,7 +26,7 @@ def invariants(verdict: Verdict, caption: str) -> Markup:
         for result in verdict.invariants
     ]
     broken = [_violations(result) for result in verdict.invariants if not result.holds]
-    return join(table(caption, columns, rows), *broken)
+    return join(table(caption, columns, rows, "invariants"), *broken)
 
 
 def chips(verdict: Verdict) -> Markup:
