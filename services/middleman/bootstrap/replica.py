@@ -76,17 +76,21 @@ class ReplicaProcess:
         """Have everything ready for a first charge, and keep it so; who leads is kept warm by what it does.
 
         Sessions and connections are open, and each session has rehearsed what a term does. Connections that
-        nobody uses are closed after a while, and the server forgets plans when its statistics change.
+        nobody uses are closed after a while, the server forgets plans when its statistics change, and a term that
+        was taken from us has cost us our sessions.
         """
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
         while True:
-            pause_s = _WARM_AGAIN_S
-            if not (self.warm and leads()):
+            if self.warm and leads():
+                due_s = loop.time()  # that is, as soon as the term has ended
+            elif loop.time() >= due_s:
                 try:
                     await self._warm_up()
+                    due_s = loop.time() + _WARM_AGAIN_S
                 except Exception as error:  # noqa: BLE001 -- see _told
                     log.warning("replica.not_warm", error=_told(error))
-                    pause_s = _WARM_RETRY_S
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(_WARM_RETRY_S)
 
     async def _warm_up(self) -> None:
         await warm_pool(self.pool, self.warm_sessions)

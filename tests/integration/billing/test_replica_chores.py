@@ -15,6 +15,8 @@ from middleman.adapters.postgres.heartbeat import Heartbeat
 from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.bootstrap.replica import ReplicaProcess
 
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leader#1' AND datname = current_database()"
+
 Logs = list[MutableMapping[str, Any]]
 
 
@@ -63,8 +65,25 @@ async def test_a_replica_opens_its_sessions_and_its_connections(
     async with at_it(asyncio.create_task(process.keep_warm(lambda: False))):
         await until_warm(process)
     assert process.payment_processor.warmed == 8  # type: ignore[attr-defined]  # the fake counts
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leader#1' AND datname = current_database()"
-    assert await rig.owner.fetchval(query) == 4
+    assert await rig.owner.fetchval(SESSIONS) == 4
+
+
+async def test_a_replica_gets_warm_again_once_its_term_has_ended(
+    rig: StoreRig, process: ReplicaProcess
+) -> None:
+    """The next leader has ended the sessions of this one."""
+    leading = asyncio.Event()
+    async with at_it(asyncio.create_task(process.keep_warm(leading.is_set))):
+        await until_warm(process)
+        leading.set()
+        await rig.superseded()
+        assert await rig.owner.fetchval(SESSIONS) == 0
+        await asyncio.sleep(0.6)
+        assert await rig.owner.fetchval(SESSIONS) == 0, "whoever leads is kept warm by what it does"
+        leading.clear()
+        async with asyncio.timeout(10):
+            while await rig.owner.fetchval(SESSIONS) < 4:  # noqa: ASYNC110  # the server's
+                await asyncio.sleep(0.02)
 
 
 async def test_a_database_that_lets_nobody_in_yet_is_asked_again(
