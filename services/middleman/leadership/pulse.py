@@ -113,19 +113,38 @@ class PulseWatch:
     async def _suspect(self, record: LeaderRecord, leader: CandidateName, ended: str) -> None:
         """The connection broke: make sure, then let the election go on."""
         broke_s = self.clock.boottime_s()
+        # Asked beside the reconnect, to save its time. It cannot be too old: revoked is exactly the lease that it shows.
+        asked = asyncio.ensure_future(self.coordinator.leader(self.scope))
+        try:
+            if await self._gone(leader, ended):
+                self.observer.pulse_broken(broke_s, self.clock.boottime_s())
+                await self._revoke(record, leader, asked, broke_s)
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    async def _gone(self, leader: CandidateName, ended: str) -> bool:
+        """Whether it is certain that the leader's process is gone, whose connection `ended`."""
         try:
             async with self.pulse.feel(leader.address, leader.holder):
                 log.info("pulse.back", leader=leader.holder, ended=ended)
-                return
+                return False
         except NoPulse as error:
             log.info(
                 "pulse.broken", leader=leader.holder, ended=ended, again=str(error), definite=error.definite
             )
-            if not error.definite:
-                return
-            self.observer.pulse_broken(broke_s, self.clock.boottime_s())
+            return error.definite
+
+    async def _revoke(
+        self,
+        record: LeaderRecord,
+        leader: CandidateName,
+        asked: asyncio.Future[LeaderRecord | None],
+        broke_s: float,
+    ) -> None:
+        """Revoke the leader's lease, if the key still carries that one."""
         try:
-            held = await self.coordinator.leader(self.scope)
+            held = await asked
             if held is None or held.lease_id != record.lease_id:
                 return
             revoked = await self.coordinator.revoke(record.lease_id)
@@ -133,6 +152,5 @@ class PulseWatch:
             log.warning("leader.not_revoked", leader=leader.holder, reason=str(error))
             return
         revoked_s = self.clock.boottime_s()
-        took_s = revoked_s - broke_s
-        self.observer.leader_revoked(took_s, revoked_s)
-        log.info("leader.revoked", leader=leader.holder, first=revoked, took_s=round(took_s, 4))
+        self.observer.leader_revoked(revoked_s - broke_s, revoked_s)
+        log.info("leader.revoked", leader=leader.holder, first=revoked, took_s=round(revoked_s - broke_s, 4))
