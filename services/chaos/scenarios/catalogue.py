@@ -4,11 +4,12 @@ from chaos.scenarios.api import API
 from chaos.scenarios.etcd import ETCD
 from chaos.scenarios.freezes import FREEZES
 from chaos.scenarios.leaders import LEADERS
+from chaos.scenarios.partitions import PARTITIONS
 from chaos.scenarios.postgres import DATABASE
 from chaos.scenarios.processor import PROCESSOR
 from chaos.scenarios.scenario import Scenario
 
-GROUPS: tuple[tuple[Scenario, ...], ...] = (LEADERS, FREEZES, ETCD, DATABASE, PROCESSOR, API)
+GROUPS: tuple[tuple[Scenario, ...], ...] = (LEADERS, FREEZES, PARTITIONS, ETCD, DATABASE, PROCESSOR, API)
 
 SCENARIOS: tuple[Scenario, ...] = tuple(scenario for group in GROUPS for scenario in group)
 
