@@ -15,6 +15,7 @@ from middleman.billing.collect import Collector
 from middleman.billing.names import StableNames
 from middleman.billing.observer import SilentBillingObserver
 from middleman.billing.rate_limit import RateLimiter
+from middleman.billing.reach import ProcessorReach
 from middleman.domain.attempts import DefiniteOutcome
 from middleman.domain.ids import (
     AttemptId,
@@ -213,6 +214,7 @@ class Bench:
     trust: Trust | None = None
     concurrency: int = 64
     limiter: RateLimiter | None = None
+    reach: ProcessorReach | None = None
 
     def calls(self) -> ProcessorCalls:
         """Calls as this term makes them."""
@@ -222,6 +224,7 @@ class Bench:
             trust=self.trust or lasting_trust(self.clock),
             draining=self.draining,
             limiter=self.limiter or RateLimiter(self.clock),
+            reach=self.reach or ProcessorReach(self.clock, lambda: 0.5),
             concurrency=self.concurrency,
             clock=self.clock,
             uniform=lambda: 0.5,

@@ -8,11 +8,13 @@ from typing import TypeVar
 from middleman.billing.draining import done_before, drains_within
 from middleman.billing.observer import BillingObserver
 from middleman.billing.rate_limit import RateLimiter
+from middleman.billing.reach import ProcessorReach
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
 from middleman.domain.ids import PaymentIntentId
 from middleman.domain.intents import IntentSnapshot
 from middleman.ports.clock import Clock
 from middleman.ports.processor import (
+    NOTHING_CAME_BACK,
     RATE_LIMITED,
     ConfirmIntent,
     Created,
@@ -67,7 +69,10 @@ class Pauses:
 
 
 class ProcessorCalls:
-    """The processor behind a bound on concurrency, a rate limit per endpoint, and the leader's trust."""
+    """The processor behind a bound on concurrency, a rate limit per endpoint, and the leader's trust.
+
+    Every call may raise `ProcessorUnreachable`: nothing has come back for so long that another replica should try.
+    """
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class ProcessorCalls:
         trust: Trust,
         draining: asyncio.Event,
         limiter: RateLimiter,
+        reach: ProcessorReach,
         concurrency: int,
         clock: Clock,
         uniform: Callable[[], float],
@@ -87,6 +93,7 @@ class ProcessorCalls:
         self._trust = trust
         self._draining = draining
         self._limiter = limiter
+        self._reach = reach
         self._slots = asyncio.Semaphore(concurrency)
         self._clock = clock
         self._uniform = uniform
@@ -153,6 +160,10 @@ class ProcessorCalls:
             self._limiter.throttled(step, answer.retry_after_s if isinstance(answer, NotSent) else None)
         else:
             self._limiter.passed(step)
+        if not isinstance(answer, NotSent | Unknown) or answer.reason not in NOTHING_CAME_BACK:
+            self._reach.heard()
+        elif not self._draining.is_set():  # who is leaving anyway need not give up
+            self._reach.unheard(started_s, answer.reason)
         return answer
 
     async def _turn(self, step: str) -> None:

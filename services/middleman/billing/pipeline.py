@@ -20,6 +20,7 @@ from middleman.billing.names import RequestNames
 from middleman.billing.observer import BillingObserver
 from middleman.billing.patience import Patience
 from middleman.billing.rate_limit import RateLimiter
+from middleman.billing.reach import ProcessorReach
 from middleman.domain.dunning import DunningPolicy
 from middleman.domain.ids import AttemptId
 from middleman.ports.clock import Clock
@@ -75,14 +76,16 @@ class Pipeline:
         self._failpoints = failpoints
         self._observer = observer
         self._collector_type = collector
+        self._reach = ProcessorReach(clock, uniform)
 
     async def __call__(self, term: Term, trust: Trust, draining: asyncio.Event) -> None:
         """Lead for one term; see `Lead`.
 
         Raises:
             StaleTerm, TrustLost: stand down.
-            StoreUnavailable: the database has been away for too long; let another replica try.
+            StoreUnavailable, ProcessorUnreachable: away for too long; let another replica try.
         """
+        self._reach.begin_term()
         in_flight = InFlight(self._limits.in_flight)
         patience = Patience(self._clock, self._limits.store_patience_s)
         ledger = self._ledger(term, trust, patience)
@@ -152,6 +155,7 @@ class Pipeline:
             trust=trust,
             draining=draining,
             limiter=self._limiter,
+            reach=self._reach,
             concurrency=self._limits.concurrency,
             clock=self._clock,
             uniform=self._uniform,

@@ -27,6 +27,10 @@ class Backoff:
         self._next_s = min(self._next_s * 2, self._max_s)
         return delay_s
 
+    def lengthen(self) -> None:
+        """Let the next delay be as long as any: others are to go first."""
+        self._next_s = self._max_s
+
     def reset(self) -> None:
         """Start small again, after a success."""
         self._next_s = self._initial_s

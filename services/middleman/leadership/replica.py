@@ -32,6 +32,7 @@ from middleman.ports.errors import (
     CoordinatorMisconfigured,
     CoordinatorUnavailable,
     OfficeUnavailable,
+    ProcessorUnreachable,
     StaleTerm,
 )
 from middleman.ports.office import Office
@@ -76,6 +77,7 @@ class Replica:
         self._observer = observer
         self._backoff = Backoff(timing.backoff_initial_s, timing.backoff_max_s, uniform)
         self._resigning = asyncio.Event()
+        self._has_given_up = False
         self._role: Role | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -93,7 +95,9 @@ class Replica:
                 began_s = self._clock.boottime_s()
                 await self._stand(stopping)
                 self._became(Role.STOOD_DOWN)
-                if self._clock.boottime_s() - began_s > self._timing.backoff_max_s:
+                if self._has_given_up:
+                    self._backoff.lengthen()  # or it might be elected again before anybody else is
+                elif self._clock.boottime_s() - began_s > self._timing.backoff_max_s:
                     self._backoff.reset()  # it went well for a while: this is a new trouble
                 async with interrupted_by(stopping):
                     await self._clock.sleep(self._backoff.next_delay_s())
@@ -111,6 +115,7 @@ class Replica:
 
     async def _stand(self, stopping: asyncio.Event) -> None:
         """Stand once, and if elected lead; on return the lease is given up."""
+        self._has_given_up = False
         self._became(Role.CANDIDATE)
         try:
             async with AsyncExitStack() as stack:
@@ -159,6 +164,9 @@ class Replica:
         reason = "the replica was cancelled"
         try:
             reason = await serve(self._lead, term, candidacy, stopping, self._resigning, self._timing)
+        except ProcessorUnreachable as error:
+            self._has_given_up = True
+            reason = f"given up: {error}"
         finally:
             # Told before the resignation, which takes a while when the coordinator is away.
             ended_s = self._clock.boottime_s()

@@ -9,7 +9,7 @@ import structlog
 
 from middleman.leadership.timing import LifeTiming
 from middleman.ports.coordinator import Candidacy
-from middleman.ports.errors import StaleTerm, TrustLost
+from middleman.ports.errors import ProcessorUnreachable, StaleTerm, TrustLost
 from middleman.ports.office import DRAINED
 from middleman.ports.term import Term
 from middleman.ports.trust import Trust
@@ -23,7 +23,7 @@ class Lead(Protocol):
     It returns only after ``draining`` is set: then it claims nothing more, lets calls in flight end,
     settles them and returns. It is cancelled when the lease is lost, must unwind at once, and starts
     no call to the processor without `Trust.require` right before it. It raises `StaleTerm` when the
-    database refuses its term.
+    database refuses its term, and `ProcessorUnreachable` when another replica should try.
     """
 
     async def __call__(self, term: Term, trust: Trust, draining: asyncio.Event) -> None:
@@ -50,6 +50,7 @@ async def serve(
 
     Raises:
         PipelineStuck: the pipeline ignored its cancellation for ``hard_stop_s``.
+        ProcessorUnreachable: the pipeline gave up, so that another replica may try; it has stopped.
     """
     draining = asyncio.Event()
     work = asyncio.create_task(_run(lead, term, candidacy.trust, draining), name=f"lead-{term.number}")
@@ -99,6 +100,8 @@ def _reason(work: asyncio.Task[None], lost: asyncio.Task[str], *, draining: bool
             return f"the database refused the term: {error}"
         case TrustLost() as error:
             return str(error)
+        case ProcessorUnreachable() as error:
+            raise error
         case error:
             log.error("pipeline.crashed", exc_info=error)
             return f"the pipeline failed: {type(error).__name__}: {error}"

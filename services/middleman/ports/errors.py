@@ -23,5 +23,9 @@ class CoordinatorMisconfigured(Exception):
     """The coordinator refuses us for a reason that waiting does not cure, such as a wrong password."""
 
 
+class ProcessorUnreachable(Exception):
+    """Nothing has come back from the processor for too long: resign, so that another replica may try."""
+
+
 class OfficeUnavailable(Exception):
     """The database could not raise the fence in time: resign, so that another replica may try."""

@@ -37,6 +37,14 @@ Guard = Callable[[], None]
 RATE_LIMITED = "rate_limited"
 """The `reason` of a `NotSent` or an `Unknown` that was a 429: slow down."""
 
+NO_CONNECTION = "no_connection"
+NO_FREE_CONNECTION = "no_free_connection"
+CONNECTION_LOST = "connection_lost"
+TIMEOUT = "timeout"
+
+NOTHING_CAME_BACK = frozenset({NO_CONNECTION, NO_FREE_CONNECTION, CONNECTION_LOST, TIMEOUT})
+"""Each `reason` of a `NotSent` or an `Unknown` that the network gave, and not the processor."""
+
 REMEMBERED_FAILURE = "server_error_replayed"
 """The `reason` of an `Unknown` that the key will go on giving: the processor stored a 500 as its answer."""
 

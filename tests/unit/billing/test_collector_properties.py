@@ -19,6 +19,7 @@ from tests.support.virtual_time import in_virtual_time
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded
 from middleman.domain.idempotency import confirm_key, create_key
 from middleman.domain.intents import IntentStatus
+from middleman.ports.errors import ProcessorUnreachable
 from middleman.ports.store import OpenAttempt
 
 CALLS = (Operation.CREATE, Operation.CONFIRM, Operation.READ, Operation.LIST)
@@ -105,9 +106,18 @@ async def live_until_settled(first: Bench, attempt: OpenAttempt) -> None:
         while not bench.ledger.is_settled(attempt):
             try:
                 await bench.collect(attempt, found=found)
-            except Death:
+            except (Death, ProcessorUnreachable):
                 attempt = replace(attempt, payment_intent_id=bench.ledger.bound.get(attempt.invoice_id))
                 bench, found = replace(bench, term=a_term(bench.term.number + 1)), True
+
+
+async def insist(bench: Bench, *, found: bool) -> None:
+    """A leader that gives up for want of answers, and leads again."""
+    while True:
+        try:
+            return await bench.collect(an_attempt(), found=found)
+        except ProcessorUnreachable:
+            found = True
 
 
 @settings(max_examples=150, deadline=None)
@@ -132,8 +142,8 @@ def test_two_leaders_that_both_believe_in_themselves_pay_one_intent_once(
         stale, current = Bench(processor, ledger, term=a_term(1)), Bench(processor, ledger, term=a_term(2))
         async with asyncio.timeout(600):
             await asyncio.gather(
-                stale.collect(an_attempt()),
-                current.collect(an_attempt(), found=True),
+                insist(stale, found=False),
+                insist(current, found=True),
                 return_exceptions=False,
             )
         assert len(processor.paid_intents()) == 1

@@ -30,7 +30,15 @@ from middleman.adapters.stripe.connection import never_sent
 from middleman.domain.attempts import Declined, RequiresAction, Unknown
 from middleman.domain.ids import ChargeId
 from middleman.domain.intents import AUTHENTICATION_REQUIRED
-from middleman.ports.processor import RATE_LIMITED, REMEMBERED_FAILURE, NotSent, Refused
+from middleman.ports.processor import (
+    CONNECTION_LOST,
+    NO_CONNECTION,
+    RATE_LIMITED,
+    REMEMBERED_FAILURE,
+    TIMEOUT,
+    NotSent,
+    Refused,
+)
 
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
 _REPLAYED = "idempotent-replayed"
@@ -40,8 +48,8 @@ def from_connection_error(error: stripe.APIConnectionError) -> NotSent | Unknown
     """A network failure: the cause tells whether the request can have been executed."""
     cause = type(error.__cause__).__name__
     if never_sent(error):
-        return NotSent("no_connection", detail=cause)
-    return Unknown("timeout" if isinstance(error.__cause__, TimeoutError) else "connection_lost", cause)
+        return NotSent(NO_CONNECTION, detail=cause)
+    return Unknown(TIMEOUT if isinstance(error.__cause__, TimeoutError) else CONNECTION_LOST, cause)
 
 
 def from_error(error: stripe.StripeError, *, repeat: bool) -> Refused | Unknown | NotSent:

@@ -13,7 +13,7 @@ from middleman.adapters.stripe.config import STRIPE_VERSION, StripeConfig
 from middleman.adapters.stripe.connection import PooledClient
 from middleman.domain.attempts import Unknown
 from middleman.domain.idempotency import checked_key
-from middleman.ports.processor import Guard, NotSent
+from middleman.ports.processor import NO_FREE_CONNECTION, Guard, NotSent
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +106,7 @@ class StripeCaller:
             async with asyncio.timeout(self._config.call_timeout_s):
                 await self._slots.acquire()
         except TimeoutError:
-            return NotSent("no_free_connection", detail=f"none in {self._config.call_timeout_s} s")
+            return NotSent(NO_FREE_CONNECTION, detail=f"none in {self._config.call_timeout_s} s")
         finally:
             self._waiting -= 1
         return None
