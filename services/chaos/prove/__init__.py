@@ -1,7 +1,7 @@
 """Can the judge say no? Every link of the safety chain is cut once, on purpose, and it has to see each cut.
 
 control     what is done wrong, which invariants it must break, and its right twin
-world       a cluster of its own, with everything that a control needs to hurt it
+world       a cluster of its own, with everything that a control needs to hurt it; sight: what can be seen of it
 builds      replicas that are wrong on purpose, each in the situation that it cannot bear
 late        nobody charges for too long, and no fault is declared that would explain it
 doctored    books and processor's ledger that were tampered with

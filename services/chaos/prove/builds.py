@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 from chaos.judge.verdict import Verdict, broken
 from chaos.prove.control import Control
-from chaos.prove.world import SAFE, Env, NotProvokedError, World
+from chaos.prove.sight import NotProvokedError
+from chaos.prove.world import SAFE, Env, World
 
 BATCH, DUE, LOST = 6, 18, 5
 FREEZES: Env = {"MIDDLEMAN_FAILPOINTS": "in_transaction=stop@2", "MIDDLEMAN_CLAIM_BATCH": str(BATCH)}

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from chaos.judge.verdict import Verdict, broken
 from chaos.prove.control import Control
-from chaos.prove.world import NotProvokedError, World
+from chaos.prove.sight import NotProvokedError
+from chaos.prove.world import World
 
 DUE = 6
 SQLITE_TIMEOUT_S = 5.0

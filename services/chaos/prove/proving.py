@@ -13,7 +13,8 @@ from chaos.prove.control import Control
 from chaos.prove.doctored import DOCTORED
 from chaos.prove.late import LATE
 from chaos.prove.proof import Proof, Proofs
-from chaos.prove.world import NotProvokedError, World
+from chaos.prove.sight import NotProvokedError
+from chaos.prove.world import World
 from cluster.errors import ClusterError
 
 CONTROLS: tuple[Control, ...] = (*BUILDS, LATE, *DOCTORED)

@@ -2,34 +2,24 @@
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import httpx
 
-from chaos.drive.log_reader import LogReader
-from chaos.judge.judging import Sources, judge
-from chaos.judge.promptness import Promptness
-from chaos.judge.verdict import Verdict
-from cluster.cluster import Cluster
+from chaos.prove.sight import Sight
 from cluster.process import ManagedProcess
 from cluster.together import gather_all
 
 if TYPE_CHECKING:
     from chaos.drive.local import Settings
 
-PATIENCE_S = 40.0
-"""How long anything may take here: a take-over needs the lease's three seconds, everything else far less."""
-POLL_S = 0.02
 HTTP_TIMEOUT_S = 10.0
 
 Env = Mapping[str, str]
 SAFE: Env = {}
-SeenT = TypeVar("SeenT")
 
 _WIPE = """
     SET session_replication_role = replica;
@@ -52,34 +42,14 @@ _SUBSCRIBE = """
     FROM plan, customer, generate_series(1, $2::int) n,
          LATERAL (SELECT date_trunc('second', (business_now() - interval '1 hour') AT TIME ZONE 'UTC') AS anchor)
 """
-_PROGRESS = """
-    SELECT count(*) AS invoices, count(*) FILTER (WHERE i.status = 'paid') AS paid, count(t.id) AS trying
-    FROM invoices i LEFT JOIN payment_attempts t ON t.invoice_id = i.id AND t.status = 'open'
-"""
-
-
-class NotProvokedError(Exception):
-    """The situation did not come about, so that nothing was shown; the message says what was waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Invoices opened, paid, and those whose attempt is under way."""
-
-    invoices: int
-    paid: int
-    trying: int
 
 
 @dataclass(slots=True)
-class World:
+class World(Sight):
     """`settings` is what replicas are launched with, by name; the cluster reads it anew at each launch."""
 
-    cluster: Cluster
     settings: "Settings"
-    _readers: dict[str, LogReader] = field(default_factory=dict)
-    _logged_before: dict[str, int] = field(default_factory=dict)
-    _crowds: int = 0
+    _crowds: int = field(default=0, init=False)
 
     # Who plays.
 
@@ -92,7 +62,7 @@ class World:
         member = self.cluster.member(name)
         await member.kill()
         self.settings[name] = dict(env)
-        self._logged_before[name] = len(self._lines(name))
+        self.forget_log(name)
         await member.launch()
         return member
 
@@ -146,95 +116,6 @@ class World:
         return httpx.AsyncClient(
             base_url=self.cluster.sandbox.url, headers=headers, timeout=HTTP_TIMEOUT_S, trust_env=False
         )
-
-    # What can be seen.
-
-    async def verdict(self, *, at_rest: bool = True, promptness: Promptness | None = None) -> Verdict:
-        """What the judge says; `at_rest`: nothing may be in flight."""
-        sandbox = self.cluster.sandbox
-        sources = Sources(self.cluster.judge_database_url, sandbox.url, sandbox.admin_key)
-        return await judge(sources, require_rest=at_rest, promptness=promptness)
-
-    async def until(self, what: str, look: Callable[[], Awaitable[SeenT | None]]) -> SeenT:
-        """Poll other processes until there is something to see. Raises `NotProvokedError`."""
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while True:
-                    if (seen := await look()) is not None:
-                        return seen
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            raise NotProvokedError(f"not within {PATIENCE_S:g} s: {what}") from None
-
-    async def until_charged(self, what: str, reached: Callable[[Progress], bool]) -> None:
-        """Wait until the charges are so far. Raises `NotProvokedError`."""
-
-        async def look() -> Progress | None:
-            [row] = await self.fetch(_PROGRESS)
-            progress = Progress(**row)
-            return progress if reached(progress) else None
-
-        await self.until(what, look)
-
-    async def until_paid(self, count: int) -> None:
-        """Wait until so many invoices are paid, and nothing is under way. Raises `NotProvokedError`."""
-        await self.until_charged(
-            f"{count} invoices paid", lambda progress: progress.paid >= count and not progress.trying
-        )
-
-    async def until_logged(self, name: str, event: str, **values: object) -> dict[str, Any]:
-        """Wait until a replica has logged that since its last launch. Raises `NotProvokedError`."""
-
-        async def look() -> dict[str, Any] | None:
-            lines = self._lines(name)[self._logged_before.get(name, 0) :]
-            found = [line for line in lines if line["event"] == event and values.items() <= line.items()]
-            return found[0] if found else None
-
-        return await self.until(f"{name} logs {event}", look)
-
-    async def until_frozen(self, name: str) -> None:
-        """Wait until a replica has stopped itself (SIGSTOP). Raises `NotProvokedError`."""
-        state = Path(f"/proc/{self.cluster.member(name).pid}/stat")
-
-        async def look() -> bool | None:
-            # proc(5): the state is the first field after the name in brackets.
-            return state.read_text().rpartition(")")[2].split()[0] == "T" or None  # noqa: ASYNC240  # not on a disk
-
-        await self.until(f"{name} stops itself", look)
-
-    async def clock(self) -> datetime:
-        """The database's real time."""
-        [row] = await self.fetch("SELECT clock_timestamp()")
-        instant: datetime = row[0]
-        return instant
-
-    async def fetch(self, query: str, *parameters: object) -> "list[asyncpg.Record]":
-        """Rows, as the superuser."""
-        connection = await self.cluster.postgres.connect()
-        try:
-            return list(await connection.fetch(query, *parameters))
-        finally:
-            connection.terminate()
-
-    async def execute(self, statement: str, *parameters: object) -> None:
-        """A statement, as the superuser."""
-        connection = await self.cluster.postgres.connect()
-        try:
-            await connection.execute(statement, *parameters)
-        finally:
-            connection.terminate()
-
-    async def tamper(self, statement: str, *parameters: object) -> None:
-        """A statement of the database's owner, whom no trigger stops."""
-        connection = await self.cluster.postgres.connect()
-        try:
-            await connection.execute("SET session_replication_role = replica")
-            await connection.execute(statement, *parameters)
-        finally:
-            connection.terminate()
-
-    def _lines(self, name: str) -> list[dict[str, Any]]:
-        return self._readers.setdefault(name, LogReader(self.cluster.member(name).log_path)).lines()
 
 
 async def _post(client: httpx.AsyncClient, path: str, **body: Any) -> dict[str, Any]:

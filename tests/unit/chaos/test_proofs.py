@@ -13,7 +13,8 @@ from chaos.judge.verdict import Verdict
 from chaos.prove.control import Control
 from chaos.prove.proof import INVARIANTS, Proof, Proofs, table
 from chaos.prove.proving import CONTROLS, prove
-from chaos.prove.world import NotProvokedError, World
+from chaos.prove.sight import NotProvokedError
+from chaos.prove.world import World
 from cluster.cluster import Cluster
 from middleman.entrypoints.cli import main
 from middleman.settings import UNSAFE_SWITCHES
