@@ -40,6 +40,6 @@ ENV PATH=/app/deploy/image:/opt/middleman/bin:/usr/local/bin:/usr/bin:/bin \
 WORKDIR /app
 USER 10001:10001
 # Which address to ask stands in HEALTHCHECK_URL; a container without one has nothing to be asked.
-HEALTHCHECK --interval=3s --timeout=3s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=5s --timeout=10s --start-period=120s --retries=3 \
     CMD ["python", "-I", "-S", "/app/services/middleman/entrypoints/healthcheck.py"]
 CMD ["middleman", "--help"]

@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lint types contracts requirements loadtest bench clean
+.PHONY: help install demo test check format lint types contracts requirements loadtest bench compose-demo compose-test clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,17 @@ bench: $(STAMP) ## Measure one leader beside the bare SDK, in one run, with a ra
 
 loadtest: $(STAMP) ## Run Locust against the REST API of a cluster of its own, then the judge
 	@$(BIN)/python loadtest/run.py $(ARGS)
+
+DOCKER := @docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1 || \
+	  { echo "make: no Docker engine with Compose v2 answers: install one, start it, and be in its group"; exit 2; }
+
+compose-demo: ## Start everything with docker compose, and follow what is charged (Ctrl-C leaves it running)
+	$(DOCKER)
+	@docker compose up -d --build --wait && docker compose logs --no-log-prefix welcome && docker compose logs -f --no-log-prefix demo
+
+compose-test: $(STAMP) ## Build, start, break, judge and remove the compose stack (some minutes; ARGS="-k partition")
+	$(DOCKER)
+	@COMPOSE_TEST=1 $(BIN)/pytest -q -p no:cacheprovider --timeout=600 $(if $(ARGS),$(ARGS),) tests/compose
 
 requirements: ## Compile the hashed requirements files from pyproject.toml (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.txt
