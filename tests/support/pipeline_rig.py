@@ -14,6 +14,7 @@ from middleman.billing.calls import ProcessorCalls
 from middleman.billing.collect import Collector
 from middleman.billing.names import StableNames
 from middleman.billing.observer import SilentBillingObserver
+from middleman.billing.pace import Slots
 from middleman.billing.rate_limit import RateLimiter
 from middleman.billing.reach import ProcessorReach
 from middleman.domain.attempts import DefiniteOutcome
@@ -225,7 +226,7 @@ class Bench:
             draining=self.draining,
             limiter=self.limiter or RateLimiter(self.clock),
             reach=self.reach or ProcessorReach(self.clock, lambda: 0.5),
-            concurrency=self.concurrency,
+            slots=Slots(self.concurrency),
             clock=self.clock,
             uniform=lambda: 0.5,
             observer=self.observer,

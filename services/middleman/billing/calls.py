@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from middleman.billing.draining import done_before, drains_within
 from middleman.billing.observer import BillingObserver
+from middleman.billing.pace import Slots
 from middleman.billing.rate_limit import RateLimiter
 from middleman.billing.reach import ProcessorReach
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
@@ -82,7 +83,7 @@ class ProcessorCalls:
         draining: asyncio.Event,
         limiter: RateLimiter,
         reach: ProcessorReach,
-        concurrency: int,
+        slots: Slots,
         clock: Clock,
         uniform: Callable[[], float],
         observer: BillingObserver,
@@ -94,7 +95,7 @@ class ProcessorCalls:
         self._draining = draining
         self._limiter = limiter
         self._reach = reach
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = slots
         self._clock = clock
         self._uniform = uniform
         self._observer = observer

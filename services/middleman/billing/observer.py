@@ -34,6 +34,10 @@ class BillingObserver(Protocol):
         """How many attempts are between claim and settle now, and how many of them wait to ask again."""
         ...
 
+    def slots(self, limit: int) -> None:
+        """So many calls at once are allowed now."""
+        ...
+
     def store_unavailable(self) -> None:
         """A transaction has to be repeated because the database gave no answer."""
         ...
@@ -61,6 +65,9 @@ class SilentBillingObserver:
         """Ignore."""
 
     def in_flight(self, attempts: int, unanswered: int) -> None:
+        """Ignore."""
+
+    def slots(self, limit: int) -> None:
         """Ignore."""
 
     def store_unavailable(self) -> None:

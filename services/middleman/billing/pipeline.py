@@ -18,6 +18,7 @@ from middleman.billing.fenced_ledger import FencedLedger
 from middleman.billing.in_flight import InFlight
 from middleman.billing.names import RequestNames
 from middleman.billing.observer import BillingObserver
+from middleman.billing.pace import Pace, Slots
 from middleman.billing.patience import Patience
 from middleman.billing.rate_limit import RateLimiter
 from middleman.billing.reach import ProcessorReach
@@ -89,9 +90,11 @@ class Pipeline:
         in_flight = InFlight(self._limits.in_flight)
         patience = Patience(self._clock, self._limits.store_patience_s)
         ledger = self._ledger(term, trust, patience)
-        collector = self._collector(term, trust, draining, ledger, in_flight)
+        slots = Slots(self._limits.concurrency)
+        collector = self._collector(term, trust, draining, ledger, in_flight, slots)
         async with _first_error_alone(), asyncio.TaskGroup() as group:
-            flushers = [group.create_task(run()) for run in ledger.runs]
+            beside = [group.create_task(run()) for run in ledger.runs]
+            beside.append(group.create_task(Pace(slots, self._clock, self._observer).keep()))
 
             def take_on(attempt: OpenAttempt, found: bool) -> None:
                 if in_flight.add(attempt.attempt_id):
@@ -115,8 +118,8 @@ class Pipeline:
             await claimer.run()
             ledger.hurry()
             await in_flight.until_empty()
-            for flusher in flushers:
-                flusher.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _carry(
         self, collector: Collector, attempt: OpenAttempt, found: bool, in_flight: InFlight
@@ -144,7 +147,13 @@ class Pipeline:
         )
 
     def _collector(
-        self, term: Term, trust: Trust, draining: asyncio.Event, ledger: FencedLedger, in_flight: InFlight
+        self,
+        term: Term,
+        trust: Trust,
+        draining: asyncio.Event,
+        ledger: FencedLedger,
+        in_flight: InFlight,
+        slots: Slots,
     ) -> Collector:
         def defer(attempt_id: AttemptId) -> None:
             in_flight.defer(attempt_id)
@@ -156,7 +165,7 @@ class Pipeline:
             draining=draining,
             limiter=self._limiter,
             reach=self._reach,
-            concurrency=self._limits.concurrency,
+            slots=slots,
             clock=self._clock,
             uniform=self._uniform,
             observer=self._observer,

@@ -67,6 +67,9 @@ class ReplicaMetrics:
         self._unknown = counter("attempts_unknown_total", "Times that an outcome became unknown", ("reason",))
         self._in_flight = gauge("attempts_in_flight", "Attempts between claim and settle")
         self._unanswered = gauge("attempts_unanswered", "Attempts in flight that got no definite answer yet")
+        self._slots = gauge(
+            "call_slots", "Calls to the processor allowed at once: fewer while the event loop is late"
+        )
         self._store_away = counter(
             "store_unavailable_total", "Transactions repeated because the database was away"
         )
@@ -162,6 +165,10 @@ class ReplicaMetrics:
         """Show how much is being carried, and how much of it has no answer yet."""
         self._in_flight.set(attempts)
         self._unanswered.set(unanswered)
+
+    def slots(self, limit: int) -> None:
+        """Show how many calls may be made at once."""
+        self._slots.set(limit)
 
     def store_unavailable(self) -> None:
         """Count a repeated transaction."""
