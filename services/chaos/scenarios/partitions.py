@@ -50,7 +50,7 @@ async def isolate(
         successor = await stage.expect_successor(leader, fault, patience_s=PATIENT_S)
         ended = await expect_stood_down(stage, leader, fault, words=lack.words)
         if lack.ends_first:
-            over = _over_by(ended)
+            over = over_by(ended)
             spare_s = seconds_between(over, await began(stage, successor.term))
             stage.observe(
                 "it is over for the old leader before it begins for the new one",
@@ -63,7 +63,7 @@ async def isolate(
     await observe_silence(stage, leader, successor, fault)
 
 
-def _over_by(ended: Ended) -> datetime:
+def over_by(ended: Ended) -> datetime:
     """When it was over at the latest: a busy process notices late that its trust ran out, but knows since when."""
     overdue = _OVERDUE.search(ended.reason)
     return ended.at - timedelta(seconds=float(overdue[1])) if overdue else ended.at
