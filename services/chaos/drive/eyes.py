@@ -151,14 +151,14 @@ class Eyes:
         return int(await self.value(_UNKNOWN, since))
 
     def logged(self, replica: str, event: str, *, since: datetime, **values: object) -> list[dict[str, Any]]:
-        """The lines of one replica with that event and these values from then on."""
-        return [
-            line
-            for line in self._target.log(replica)
-            if line["event"] == event
-            and datetime.fromisoformat(line["timestamp"]) >= since
-            and values.items() <= line.items()
-        ]
+        """The lines of one replica with that event and these values from then on, oldest first."""
+        found = []
+        for line in reversed(self._target.log(replica)):  # asked often, and a log is long
+            if datetime.fromisoformat(line["timestamp"]) < since:
+                break
+            if line["event"] == event and values.items() <= line.items():
+                found.append(line)
+        return found[::-1]
 
     def _away(self, error: Exception) -> AwayError:
         if self._connection is not None:
