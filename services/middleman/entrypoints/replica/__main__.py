@@ -24,8 +24,6 @@ from middleman.settings import ReplicaSettings, load, refuse
 
 log = structlog.get_logger(__name__)
 
-_LEAVING_NICENESS = 19
-
 
 async def run(settings: ReplicaSettings) -> None:
     """Serve the operations endpoint and live the replica's life until a signal asks to stop.
@@ -89,8 +87,6 @@ async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyn
     try:
         await replica.life.run(stopping)
     finally:
-        # Taking everything down costs as much CPU as taking over, and a successor on this machine is in more of a hurry.
-        os.nice(_LEAVING_NICENESS)
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
