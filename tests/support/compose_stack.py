@@ -147,7 +147,7 @@ class Stack:
 
     def charges_go_on(self) -> None:
         """Waits until something is settled that was not when this was called."""
-        newest = self._newest_charge()
+        newest = until(self._newest_charge, "the API answers")
         until(lambda: True if self._newest_charge() > newest else None, "charging goes on")
 
     def _newest_charge(self) -> int:
