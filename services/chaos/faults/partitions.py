@@ -130,7 +130,7 @@ async def _thin(stage: Stage, settings: Settings, lasts_s: float) -> None:
         stage.observe(
             "answers trickle in",
             took_s >= SLOWED_S,
-            f"{METRICS} not whole after {took_s:.2f} s at {bytes_per_s} bytes a second",
+            f"the last of {METRICS} after {took_s:.2f} s or more, at {bytes_per_s} bytes a second",
             fault,
         )
         await asyncio.sleep(max(0.0, lasts_s - took_s))
