@@ -16,6 +16,7 @@ STALE_TERM = "MM001"
 _TRANSIENT_CLASSES = ("08", "53", "58")  # connection, resources, system
 _TRANSIENT_CODES = (
     "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
     "40001",  # serialization_failure
     "40P01",  # deadlock_detected
     "55P03",  # lock_not_available
