@@ -20,8 +20,8 @@ from chaos.scenarios.writes import (
     subscription,
 )
 
-CUSTOMERS = 24
-ACKNOWLEDGED = 6
+CUSTOMERS = 36
+ACKNOWLEDGED = 2
 HELD = 3
 """Customers whose creation is under way, on both sides, when the instance goes."""
 HELD_S = 2.0

@@ -14,6 +14,8 @@ from chaos.drive.record import Fault
 from chaos.drive.stage import NotSeenError, Stage
 
 TIMEOUT_S = 20.0
+PATIENCE_S = 30.0
+"""A frozen transaction holds its rows for up to ten seconds, and who waits for one is sent away after five."""
 PAUSE_S = 0.25
 _INDEFINITE = frozenset({429, 500, 502, 503, 504})
 _IN_USE = "idempotency-key-in-use"
@@ -91,7 +93,7 @@ class Writes:
             return None
         return Answer(answer.status_code, content, answer.headers.get("Idempotent-Replayed") == "true")
 
-    async def definite(self, url: str, write: Write, patience_s: float = TIMEOUT_S) -> Answer:
+    async def definite(self, url: str, write: Write, patience_s: float = PATIENCE_S) -> Answer:
         """The definite answer of one instance, after as many repeats as it takes; raises `NotSeenError`."""
         told = "nothing"
         try:
@@ -109,7 +111,7 @@ class Writes:
                 f"POST {write.path} has no definite answer after {patience_s:g} s: {told}"
             ) from None
 
-    async def all(self, url: str, writes: Sequence[Write], patience_s: float = TIMEOUT_S) -> list[Answer]:
+    async def all(self, url: str, writes: Sequence[Write], patience_s: float = PATIENCE_S) -> list[Answer]:
         """The definite answers to all of them, sent at once."""
         return list(await asyncio.gather(*(self.definite(url, each, patience_s) for each in writes)))
 
