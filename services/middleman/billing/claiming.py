@@ -21,9 +21,9 @@ from middleman.ports.trust import Trust
 log = structlog.get_logger(__name__)
 
 _RETRY_MAX_S = 1.0
-# A term's first claim is small and goes ahead of the crowd: its charges do not queue behind hundreds of others, and
-# a leader that gets through to nobody has opened a handful of attempts and not hundreds.
-_FIRST_BATCH = 4
+# A term's first attempts, found or claimed, go ahead of the crowd: the first charge does not queue behind hundreds of
+# others, and a leader that gets through to nobody has opened a handful of attempts and not hundreds.
+_FIRST_BATCH = 2
 _FIRST_PATIENCE_S = 0.25
 
 
@@ -90,7 +90,7 @@ class Claimer:
             if claimed < batch and self.in_flight.room:
                 await self._pause(self.idle_poll_s)  # less than a full batch: nothing more is due now
             elif first:
-                await self._see_through()
+                await self._see_one_through()
             first = False
 
     async def _recover(self) -> None:
@@ -102,7 +102,12 @@ class Claimer:
             await done_before(self.draining, self.in_flight.until_room(self.batch))
             async with self.patience.transaction(self.store, self.term) as transaction:
                 page = await transaction.open_attempts(last, self.batch)
-            for attempt in page:
+            ahead = _FIRST_BATCH if found == 0 and len(page) > _FIRST_BATCH else len(page)
+            for attempt in page[:ahead]:
+                self.take_on(attempt, found=True)
+            if ahead < len(page):
+                await self._see_one_through()
+            for attempt in page[ahead:]:
                 self.take_on(attempt, found=True)
             found += len(page)
             if len(page) < self.batch:
@@ -115,11 +120,11 @@ class Claimer:
         self.observer.recovered(found, took_s)
         log.info("recovery.finished", token=self.term.number, attempts=found, took_s=round(took_s, 4))
 
-    async def _see_through(self) -> None:
-        """Wait until what is carried has been answered, or deferred; not for long."""
+    async def _see_one_through(self) -> None:
+        """Wait until one attempt is settled, or all that are carried are deferred; not for long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_PATIENCE_S):
-                await done_before(self.draining, self.in_flight.until_only_deferred())
+                await done_before(self.draining, self.in_flight.until_first_end())
 
     async def _sweep(self) -> None:
         """Take on open attempts that nobody carries, as far as there is room, and wait for none of them.

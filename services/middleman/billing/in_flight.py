@@ -12,6 +12,7 @@ class InFlight:
         self._limit = limit
         self._ids: set[AttemptId] = set()
         self._deferred: set[AttemptId] = set()
+        self._ended = 0
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
@@ -42,6 +43,7 @@ class InFlight:
         """The attempt is settled, or left to whoever recovers it."""
         self._ids.discard(attempt_id)
         self._deferred.discard(attempt_id)
+        self._ended += 1
         self._changed.set()
 
     def defer(self, attempt_id: AttemptId) -> None:
@@ -59,6 +61,13 @@ class InFlight:
     async def until_only_deferred(self) -> None:
         """Wait until every attempt that is being carried has been answered, or deferred at least once."""
         while len(self._deferred) < len(self._ids):
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def until_first_end(self) -> None:
+        """Wait until one more is settled, or there is none left to wait for."""
+        ended = self._ended
+        while self._ended == ended and len(self._deferred) < len(self._ids):
             self._changed.clear()
             await self._changed.wait()
 

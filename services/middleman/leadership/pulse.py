@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from middleman.leadership.backoff import Backoff
 from middleman.leadership.observer import Observer
 from middleman.ports.clock import Clock
 from middleman.ports.coordinator import Coordinator, CoordinatorUnavailable, LeaderRecord
@@ -31,6 +32,7 @@ from middleman.ports.pulse import Beat, NoPulse, Pulse
 log = structlog.get_logger(__name__)
 
 _AT = "@"
+_CERTAIN_WITHIN_S = 0.5  # from the break on; whatever is not certain by then is left to the lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +118,31 @@ class PulseWatch:
         # Asked beside the reconnect, to save its time. It cannot be too old: revoked is exactly the lease that it shows.
         asked = asyncio.ensure_future(self.coordinator.leader(self.scope))
         try:
-            if await self._gone(leader, ended):
+            if await self._gone(leader, ended, broke_s):
                 self.observer.pulse_broken(broke_s, self.clock.boottime_s())
                 await self._revoke(record, leader, asked, broke_s)
         finally:
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
 
-    async def _gone(self, leader: CandidateName, ended: str) -> bool:
-        """Whether it is certain that the leader's process is gone, whose connection `ended`."""
-        try:
-            async with self.pulse.feel(leader.address, leader.holder):
-                log.info("pulse.back", leader=leader.holder, ended=ended)
-                return False
-        except NoPulse as error:
-            log.info(
-                "pulse.broken", leader=leader.holder, ended=ended, again=str(error), definite=error.definite
-            )
-            return error.definite
+    async def _gone(self, leader: CandidateName, ended: str, broke_s: float) -> bool:
+        """Whether it is certain that the leader's process is gone, whose connection `ended`.
+
+        While a process dies, its kernel may close what was connected before it closes what listens: who connects in
+        between is reset and not refused. So whatever is no answer is asked again, for a moment.
+        """
+        pause = Backoff(0.005, 0.1, self.uniform)
+        while True:
+            try:
+                async with self.pulse.feel(leader.address, leader.holder):
+                    log.info("pulse.back", leader=leader.holder, ended=ended)
+                    return False
+            except NoPulse as error:
+                definite, again = error.definite, str(error)
+            if definite or self.clock.boottime_s() - broke_s >= _CERTAIN_WITHIN_S:
+                log.info("pulse.broken", leader=leader.holder, ended=ended, again=again, definite=definite)
+                return definite
+            await self.clock.sleep(pause.next_delay_s())
 
     async def _revoke(
         self,

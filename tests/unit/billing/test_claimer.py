@@ -115,7 +115,7 @@ async def test_what_a_predecessor_left_comes_before_anything_new() -> None:
         *((attempt, False) for attempt in ids("new1", "new2", "again")),
     ]
     assert desk.observer.recoveries == [2]
-    assert desk.observer.claims[:2] == [("due", 2), ("retry", 1)]
+    assert desk.observer.claims[:3] == [("due", 2), ("due", 0), ("retry", 1)]
 
 
 @in_virtual_time
@@ -142,11 +142,34 @@ async def test_a_terms_first_charges_go_ahead_of_the_crowd() -> None:
     desk.carry = desk.keep
     async with at_work(desk):
         await asyncio.sleep(0.1)
-        assert len(desk.taken) == 4
-        for attempt_id in desk.taken_ids:
-            desk.in_flight.discard(attempt_id)
+        assert len(desk.taken) == 2
+        desk.in_flight.discard(desk.taken_ids[0])
         await asyncio.sleep(0.01)
-        assert len(desk.taken) == 30, "the first were answered, so there is a way through"
+        assert len(desk.taken) == 30, "one was settled, so there is a way through"
+
+
+@in_virtual_time
+async def test_the_first_that_were_found_go_ahead_of_the_others_too() -> None:
+    names = [f"n{n}" for n in range(7)]
+    desk = Desk(store_with(found=" ".join(names)), batch=20)
+    desk.carry = desk.keep
+    async with at_work(desk):
+        await asyncio.sleep(0.1)
+        assert desk.taken_ids == ids("n0", "n1"), "the oldest"
+        desk.settle(an_attempt("n1"))
+        await asyncio.sleep(0.01)
+        assert desk.taken_ids == ids(*names)
+
+
+@in_virtual_time
+async def test_who_was_drained_meanwhile_leaves_the_others_to_its_successor() -> None:
+    desk = Desk(store_with(found="a b c d"), batch=20)
+    desk.carry = desk.keep
+    async with at_work(desk) as task:
+        await asyncio.sleep(0.1)
+        desk.draining.set()
+        await task
+        assert desk.taken_ids == ids("a", "b", "c", "d"), "each is told at its first step that we drain"
 
 
 @in_virtual_time
@@ -189,15 +212,15 @@ async def test_with_nothing_due_the_database_is_asked_once_per_poll() -> None:
 
 @in_virtual_time
 async def test_no_more_is_claimed_than_there_is_room_for() -> None:
-    desk = Desk(store_with(due=" ".join(f"n{n}" for n in range(30))), batch=10, limit=14)
+    desk = Desk(store_with(due=" ".join(f"n{n}" for n in range(30))), batch=10, limit=12)
     desk.carry = desk.keep
     async with at_work(desk):
         await asyncio.sleep(1)
-        assert len(desk.taken) == 14
+        assert len(desk.taken) == 12
         for attempt_id in desk.taken_ids[:6]:
             desk.in_flight.discard(attempt_id)
         await asyncio.sleep(1)
-        assert len(desk.taken) == 20
+        assert len(desk.taken) == 18
 
 
 @pytest.mark.parametrize("stage", ["claim_due", "claim_retries", "commit"])

@@ -83,3 +83,18 @@ async def test_what_is_not_carried_cannot_be_deferred() -> None:
     again = asyncio.create_task(carried.until_only_deferred())
     assert not await settles(again), "it was not deferred since it was taken on"
     again.cancel()
+
+
+@in_virtual_time
+async def test_the_first_end_is_that_of_any_attempt_and_deferred_ones_are_not_waited_for() -> None:
+    carried = InFlight(limit=5)
+    carried.add(A)
+    carried.add(B)
+    waiter = asyncio.create_task(carried.until_first_end())
+    assert not await settles(waiter)
+    carried.discard(B)
+    assert await settles(waiter)
+    again = asyncio.create_task(carried.until_first_end())
+    assert not await settles(again), "the one that has ended already does not count"
+    carried.defer(A)
+    assert await settles(again)

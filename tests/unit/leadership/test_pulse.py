@@ -145,6 +145,20 @@ async def test_silence_is_no_evidence() -> None:
 
 
 @in_virtual_time
+async def test_a_leader_that_still_takes_connections_while_it_dies_is_asked_again_at_once() -> None:
+    room = Room()
+    async with watching(room):
+        room.pulse.silent.add(ADDRESS)  # taken by a listener that is about to be closed, and reset
+        room.pulse.cut()
+        await asyncio.sleep(0.03)
+        assert room.leader is not None
+        room.pulse.silent.clear()
+        room.pulse.answering[ADDRESS] = None
+        await asyncio.sleep(0.1)
+        assert room.leader is None
+
+
+@in_virtual_time
 async def test_a_leader_whose_pulse_was_never_felt_is_left_alone() -> None:
     """Its address may be wrong; that must not cost anybody the office."""
     room = Room()
