@@ -28,9 +28,9 @@ CLOCK_RATE = 8640.0
 PHASE_S = (1.0, 2.0)
 REST_TIMEOUT_S = 60.0
 HEAL_TIMEOUT_S = 120.0
-RETRY_BUDGET_S = 15.0
+RETRY_BUDGET_S = 25.0
 """What a period may take to its first outcome beyond the lease, after the last fault: one call to the processor may
-run into its ten seconds, and be found out about afterwards."""
+run into its ten seconds, and after a storm of 429s the rate may take fifteen to come back."""
 
 _PLAY_ERRORS = (NotSeenError, UnsteadyError, TargetError, ClusterError, AwayError, TimeoutError)
 
