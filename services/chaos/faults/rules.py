@@ -64,8 +64,11 @@ class Admin:
         return None if answer is None else self._content(answer)
 
     async def add(self, document: object) -> str:
-        """Put a rule in force; its name. Asked for once: a repeat could put it in force twice. Raises `TargetError`."""
-        answer = await self._request("POST", "faults", document)
+        """Put a rule in force; its name. Asked for once and waited for: a repeat could put it in force twice.
+
+        Raises `TargetError`.
+        """
+        answer = await self._request("POST", "faults", document, timeout_s=UNDO_TIMEOUT_S)
         if answer is None:
             raise TargetError("the sandbox did not say whether it took the rule")
         return str(self._content(answer)["id"])
@@ -83,14 +86,16 @@ class Admin:
                 f"the sandbox does not answer {method} /admin/{path} for {UNDO_TIMEOUT_S:g} s"
             ) from None
 
-    async def _request(self, method: str, path: str, document: object) -> httpx.Response | None:
+    async def _request(
+        self, method: str, path: str, document: object, *, timeout_s: float = _ASK_TIMEOUT_S
+    ) -> httpx.Response | None:
         try:
             return await self.http.request(
                 method,
                 f"{self.url}/admin/{path}",
                 headers={"Authorization": f"Bearer {self.key}"},
                 json=document,
-                timeout=_ASK_TIMEOUT_S,
+                timeout=timeout_s,
             )
         except httpx.HTTPError:
             return None
