@@ -76,7 +76,7 @@ def test_a_leader_cut_off_from_etcd_is_replaced_and_comes_back_as_a_follower(
     _verdict_holds(stack)
 
 
-@pytest.mark.parametrize("network", ["data", "processor", "operations"])
+@pytest.mark.parametrize("network", ["data", "processor", "pulses"])
 def test_a_leader_cut_off_from_anything_else_charges_nobody_twice(
     stack: Stack, note: Note, network: str
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_leader_cut_off_from_anything_else_charges_nobody_twice(
     cut_s, cut_at = time.monotonic(), datetime.now(UTC)
     aliases = disconnect(full_name, leader)
     try:
-        if network == "operations":  # silence is no evidence, and pulses are no need
+        if network == "pulses":  # silence is no evidence, and pulses are no need
             stack.charges_go_on()
             assert "leader.revoked" not in _logged_since(stack, cut_at)
         else:  # it gives up by itself

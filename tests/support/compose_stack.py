@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import httpx
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "middleman:local"
 COMMAND_TIMEOUT_S = 300.0
+CHAOS_TIMEOUT_S = 550.0
 _POLL_S = 0.2
 
 T = TypeVar("T")
@@ -175,6 +177,23 @@ class Stack:
         except ValueError:
             raise CommandFailed(f"no verdict: {done.stdout}{done.stderr}") from None
         return verdict
+
+    def chaos(self, scenarios: str, report_dir: Path) -> tuple[int, str, dict[str, Any]]:
+        """`middleman chaos run --target compose`: its exit status, what it said, and its report."""
+        command = (sys.executable, "-m", "middleman.entrypoints.cli", "chaos", "run", "--target", "compose")
+        done = subprocess.run(
+            (*command, "--scenario", scenarios, "--report", str(report_dir)),
+            cwd=ROOT,
+            env=dict(os.environ) | self._env | {"COMPOSE_PROJECT_NAME": self.project},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=CHAOS_TIMEOUT_S,
+            check=False,
+        )
+        written = report_dir / "report.json"
+        report: dict[str, Any] = json.loads(written.read_text()) if written.exists() else {}
+        return done.returncode, done.stdout + done.stderr, report
 
     def down(self) -> None:
         """Away with everything, volumes and all."""

@@ -11,6 +11,7 @@ from chaos.scenarios.scenario import Scenario
 
 ALL = "all"
 RANDOM = "random"
+LOCAL = "local"
 DEFAULT_MIX_S = 60.0
 MAX_DURATION_S = 86_400
 MIX_EXTRA_S = 180.0
@@ -21,16 +22,18 @@ MIX_EXTRA_S = 180.0
 class Plan:
     """A run that anyone can repeat. Raises `ValueError`.
 
-    `scenario` is a name, `all` (every scenario, then a mix) or `random` (a mix of `duration_s`).
+    `scenario` is a name, several with commas between them, `all` (every scenario, then a mix) or `random` (a mix of
+    `duration_s`). `target` says on what.
     """
 
     scenario: str = ALL
     seed: int = 1
     duration_s: float | None = None
+    target: str = LOCAL
 
     def __post_init__(self) -> None:
         if self.scenario not in (ALL, RANDOM):
-            named(self.scenario)
+            self._named()
         if self.duration_s is not None and self.scenario != RANDOM:
             raise ValueError(
                 f"duration-s={self.duration_s:g}: only --scenario random takes one, the others take what they need"
@@ -55,13 +58,17 @@ class Plan:
         )
         if self.scenario == ALL:
             return (*SCENARIOS, mix)
-        return (mix,) if self.scenario == RANDOM else (named(self.scenario),)
+        return (mix,) if self.scenario == RANDOM else self._named()
 
     @property
     def command(self) -> str:
         """What to type to repeat it."""
         duration = f" --duration-s {self._mix_s:g}" if self.scenario == RANDOM else ""
-        return f"middleman chaos run --scenario {self.scenario} --seed {self.seed}{duration}"
+        target = "" if self.target == LOCAL else f" --target {self.target}"
+        return f"middleman chaos run --scenario {self.scenario} --seed {self.seed}{duration}{target}"
+
+    def _named(self) -> tuple[Scenario, ...]:
+        return tuple(named(name) for name in self.scenario.split(","))
 
     @property
     def _mix_s(self) -> float:

@@ -1,4 +1,4 @@
-"""From the first server's start to the report on disk."""
+"""From the first server's start, or the first look at a stack that runs, to the report."""
 
 import asyncio
 import sys
@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from chaos.drive.compose import compose_target
+from chaos.drive.compose_place import Place
 from chaos.drive.local import LocalTarget, Settings, local_spec
 from chaos.interruption import interruptible
 from chaos.reporting.run_report import RunReport
@@ -38,6 +40,22 @@ async def show_local(plan: Plan, data_dir: Path, *, say: Say | None = None) -> R
     with interruptible(stop) as allow_rest:
         async with Cluster(local_spec(data_dir, settings), progress=say) as cluster:
             allow_rest()
-            report = await run(LocalTarget(cluster, settings), plan, target_name="local", stop=stop, say=say)
+            report = await run(
+                LocalTarget(cluster, settings), plan, target_name=plan.target, stop=stop, say=say
+            )
             say("stopping the servers")
     return report
+
+
+async def show_compose(plan: Plan, place: Place, *, say: Say | None = None) -> RunReport:
+    """Play the plan on a compose stack that runs already, from inside it, and leave it running.
+
+    Raises what `compose_target` and `run` raise. Ctrl-C and SIGTERM as for `show_local`.
+    """
+    say = say or teller()
+    stop = asyncio.Event()
+    with interruptible(stop) as allow_rest:
+        async with compose_target(place) as target:
+            allow_rest()
+            say(f"the stack {place.project}: {len(target.replicas)} replicas, {len(target.apis)} of the API")
+            return await run(target, plan, target_name=plan.target, stop=stop, say=say)
