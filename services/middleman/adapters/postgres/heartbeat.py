@@ -50,4 +50,5 @@ async def warm_pool(engine: AsyncEngine, sessions: int) -> None:
             for _ in range(sessions):
                 connection = await opened.enter_async_context(engine.connect())
                 await connection.execute(text("SELECT 1"))
-                await connection.rollback()  # who waits inside a transaction for the others to open is thrown out
+                # Who waits inside a transaction for the others to open is thrown out.
+                await connection.rollback()
