@@ -68,13 +68,14 @@ class Admin:
 
         Raises `TargetError`.
         """
+        await self.change("GET", "stats")  # who was killed a moment ago may not be up again
         answer = await self._request("POST", "faults", document, timeout_s=UNDO_TIMEOUT_S)
         if answer is None:
             raise TargetError("the sandbox did not say whether it took the rule")
         return str(self._content(answer)["id"])
 
     async def change(self, method: str, path: str, document: object = None) -> dict[str, Any]:
-        """Set or delete something, again until the sandbox answers. Raises `TargetError`."""
+        """Set, delete or read something, again until the sandbox answers. Raises `TargetError`."""
         try:
             async with asyncio.timeout(UNDO_TIMEOUT_S):
                 while True:
