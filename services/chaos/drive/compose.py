@@ -1,13 +1,11 @@
 """A running compose stack as a target: its containers are killed, frozen, and taken off their networks."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from chaos.drive.access import Access
-from chaos.drive.compose_engine import Engine
+from chaos.drive.compose_engine import CALL_TIMEOUT_S, Engine
 from chaos.drive.compose_log import ContainerLog
 from chaos.drive.compose_members import Members
 from chaos.drive.compose_place import API_PORT, SANDBOX_URL, Place
@@ -34,7 +32,7 @@ NETWORKS: Mapping[Side, str] = {
 
 @dataclass(slots=True)
 class ComposeTarget:
-    """Implements `Target` inside a container of the project; see `compose_target`."""
+    """Implements `Target` inside a container of the project; see `compose_stack`."""
 
     engine: Engine
     place: Place
@@ -206,7 +204,7 @@ class ComposeTarget:
             self._addresses[name] = found
         return self._addresses.get(name, "0.0.0.0")  # noqa: S104  # nobody is there: nothing is bound to it
 
-    async def _act(self, name: str, verb: str, timeout_s: float = 20.0, **how: str) -> None:
+    async def _act(self, name: str, verb: str, timeout_s: float = CALL_TIMEOUT_S, **how: str) -> None:
         try:
             await self.engine.act(self.members.container(name), verb, timeout_s, **how)
         finally:
@@ -232,41 +230,3 @@ class ComposeTarget:
             await self.engine.connect(self.networks[network], self.members.container(replica), aliases)
             self.members.changed(replica)
         del self._cut[replica, network]
-
-
-@asynccontextmanager
-async def compose_target(place: Place) -> AsyncIterator[ComposeTarget]:
-    """The running stack, its demo held for as long as the body lasts; whatever is left broken is undone at the end.
-
-    Raises `TargetError` when the stack is not there.
-    """
-    engine = Engine.at(place.socket)
-    try:
-        await engine.open()
-        members = Members.find(engine, place.project)
-        networks = engine.networks(place.project)
-        if missing := [each for each in (*NETWORKS.values(), LOOKING, "front") if each not in networks]:
-            raise TargetError(
-                f"the stack {place.project} has no network {', '.join(missing)}: take it down and up"
-            )
-        async with Probes() as probes, _demo_held(engine, members):
-            target = ComposeTarget(engine, place, members, networks, probes)
-            try:
-                yield target
-            finally:
-                await asyncio.shield(target.undo())
-    finally:
-        await engine.close()
-
-
-@asynccontextmanager
-async def _demo_held(engine: Engine, members: Members) -> AsyncIterator[None]:
-    """Its clock is not ours: two who set one clock learn nothing from it."""
-    running = [each for each in members.demos if engine.inspect(each)["State"]["Running"]]
-    try:
-        for each in running:
-            await engine.act(each, "stop", timeout_s=2.0 * STOP_GRACE_S, t=str(STOP_GRACE_S))
-        yield
-    finally:
-        for each in running:
-            await engine.act(each, "start")

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos.drive.compose import compose_target
 from chaos.drive.compose_place import Place
+from chaos.drive.compose_stack import compose_target
 from chaos.drive.local import LocalTarget, Settings, local_spec
 from chaos.interruption import interruptible
 from chaos.reporting.run_report import RunReport

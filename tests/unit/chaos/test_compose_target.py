@@ -13,6 +13,7 @@ from chaos.drive.compose_log import ContainerLog
 from chaos.drive.compose_members import Members
 from chaos.drive.compose_place import Place
 from chaos.drive.compose_probes import Probes
+from chaos.drive.compose_stack import compose_target
 from chaos.drive.target import EVERYTHING, Need, Side, TargetError
 
 SECRETS = (
@@ -262,7 +263,7 @@ async def test_the_demo_is_held_while_others_set_the_clock_and_goes_on_afterward
 ) -> None:
     fake = FakeEngine.stack()
     monkeypatch.setattr(Engine, "at", lambda _socket: fake.engine())
-    async with compose.compose_target(place) as target:
+    async with compose_target(place) as target:
         assert fake.of("demo").status == "exited"
         await target.pause(target.replicas[0])
         await target.cut(target.replicas[1], Side.POSTGRES)
