@@ -1,6 +1,10 @@
 """`middleman chaos run --target compose` outside: what it asks of docker, and that it ends as that ends."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,8 +13,16 @@ from chaos.run.plan import Plan
 from middleman.entrypoints.cli import main
 
 FAKE = """#!/bin/sh
-printf '%s\\n' "$*" > "$TOLD"
-printf '%s\\n' "$CHAOS_REPORT_DIR" >> "$TOLD"
+if [ "$1" = kill ]; then
+    [ -e "$TOLD.early" ] || { touch "$TOLD.early"; exit 1; }   # still being created
+    printf '%s\\n' "$*" > "$TOLD.kill"
+    exit
+fi
+printf '%s\\n%s\\n' "$*" "$CHAOS_REPORT_DIR" > "$TOLD.draft"
+mv "$TOLD.draft" "$TOLD"
+tries=0
+while [ -n "$UNTIL_KILLED" ] && [ ! -e "$TOLD.kill" ] && [ $tries -lt 300 ]; do tries=$((tries + 1)); sleep 0.05; done
+[ $tries -lt 300 ] || exit 99
 exit "${DOCKER_STATUS:-0}"
 """
 
@@ -54,6 +66,23 @@ def test_it_ends_as_the_run_in_the_container_ends(
     monkeypatch.setenv("DOCKER_STATUS", str(status))
     assert status_of("--scenario", "kill-leader") == status
     assert told.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_reaches_the_container_once_and_the_run_is_waited_for(
+    told: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNTIL_KILLED", "1")
+    monkeypatch.setenv("DOCKER_STATUS", "7")
+    command = (sys.executable, "-m", "middleman.entrypoints.cli", "chaos", "run", "--target", "compose")
+    with subprocess.Popen((*command, "--scenario", "kill-leader"), stdin=subprocess.DEVNULL) as running:
+        deadline_s = time.monotonic() + 30
+        while not told.exists() and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        running.send_signal(number)
+        assert running.wait(timeout=30) == 7
+    name = told.read_text().partition(" --name ")[2].split()[0]
+    assert Path(f"{told}.kill").read_text() == f"kill --signal INT {name}\n"
 
 
 def test_without_docker_it_says_what_to_install(
