@@ -41,8 +41,8 @@ def in_container(plan: "Plan", report_dir: Path) -> NoReturn:
     env = os.environ | {"CHAOS_REPORT_DIR": str(report_dir.absolute())}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        # With a terminal docker has Ctrl-C to itself. Without one it passes a signal on and does not wait, or passes
-        # it on twice, and a run that is told twice gives up: so it gets none, and the container gets ours.
+        # With a terminal docker has Ctrl-C to itself. Without one it was seen to leave at once, and the run to end without
+        # a report, as if told twice: so it gets no signal of ours, and the container gets each of them once.
         running = subprocess.Popen(command, env=env, start_new_session=not terminal)  # noqa: S603  # a fixed command, and a plan that was checked
     except OSError as error:
         fail(f"cannot run docker ({error.strerror}): install Docker with Compose v2", MISUSE)
