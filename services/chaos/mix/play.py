@@ -38,12 +38,14 @@ class _Performance:
                 self.passed_over.append(f"#{strike.number} {strike.name}: nobody led")
                 return
             settings["whom"] = leader.name
-        whom = str(settings.get("whom", ""))
-        if whom and whom in self.held:
-            # Drawn for the leader, and the leader turns out to be in another fault's hands already.
-            self.passed_over.append(f"#{strike.number} {strike.name}: {whom} was in other hands")
+        wanted = (strike.touches - {LEADER}) | ({str(settings["whom"])} if "whom" in settings else set())
+        if taken := wanted & self.held:
+            # A fault may outlast what was drawn for it, and the leader may be in other hands already.
+            self.passed_over.append(
+                f"#{strike.number} {strike.name}: {', '.join(sorted(taken))} was in other hands"
+            )
             return
-        self.held |= {whom} - {""}
+        self.held |= wanted
         try:
             await kind(strike.name).inject(self.stage, settings, strike.lasts_s)
             self.struck += 1
@@ -53,7 +55,7 @@ class _Performance:
             self.failed.append(f"#{strike.number} {strike.name} {dict(settings)}: {error}")
             self.stage.say(f"FAILED: {self.failed[-1]}")
         finally:
-            self.held -= {whom}
+            self.held -= wanted
 
 
 async def play(stage: Stage, schedule: Sequence[Strike]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.virtual_time import in_virtual_time
 
 from chaos.failover import steady
 from chaos.failover.logs import Logs
@@ -77,6 +78,7 @@ def world(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(files)
 
 
+@in_virtual_time
 async def test_a_cluster_that_charges_without_a_backlog_is_steady(world: World) -> None:
     assert await world.until_steady() == LEADER
 
@@ -93,6 +95,7 @@ async def test_a_cluster_that_charges_without_a_backlog_is_steady(world: World) 
         ({"due": 101}, "replica-1 has a backlog of 101"),
     ],
 )
+@in_virtual_time
 async def test_what_is_missing_is_named(world: World, changes: dict[str, Any], told: str) -> None:
     for name, value in changes.items():
         setattr(world, name, value)
@@ -100,6 +103,7 @@ async def test_what_is_missing_is_named(world: World, changes: dict[str, Any], t
         await world.until_steady()
 
 
+@in_virtual_time
 async def test_with_the_pulse_every_follower_has_to_feel_this_very_leader(world: World) -> None:
     world.feel("replica-2", "replica-1#aa")
     world.feel("replica-3", "replica-1#old")
@@ -110,6 +114,7 @@ async def test_with_the_pulse_every_follower_has_to_feel_this_very_leader(world:
     assert await world.until_steady(Path.PULSE) == LEADER
 
 
+@in_virtual_time
 async def test_a_cluster_that_changes_leaders_meanwhile_is_looked_at_again(world: World) -> None:
     def change() -> None:
         if world.looks == 2:
@@ -122,6 +127,7 @@ async def test_a_cluster_that_changes_leaders_meanwhile_is_looked_at_again(world
     assert world.looks == 4
 
 
+@in_virtual_time
 async def test_who_is_told_to_stop_does_not_wait_for_a_steady_cluster(world: World) -> None:
     stop = asyncio.Event()
     world.office = None
