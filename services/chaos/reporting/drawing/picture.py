@@ -19,6 +19,8 @@ from chaos.reporting.stretches import Kind, Stretch
 WIDE, NARROW = 1120.0, 360.0
 BY_CLOCK_FROM_S = 100.0
 TOP = 6.0
+_TITLE_SIZE = 15.0
+_TITLE_ADVANCE = 0.63  # a character's mean width in a bold face, in parts of its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,11 @@ def hatch() -> Markup:
 
 
 def _title(report: RunReport, frame: Frame) -> Markup:
-    told = f"{report.command}: {seconds(report.duration_s)}, {count(len(report.timeline.terms), 'term')}"
-    verdict = "the verdict holds" if report.holds else "DOES NOT HOLD"
-    return element("text", text(f"{told}, {verdict}"), x=frame.left, y=24, class_="title")
+    verdict = "The verdict holds" if report.holds else "THE VERDICT DOES NOT HOLD"
+    terms = count(len(report.timeline.terms), "term")
+    told = f"{verdict}: {seconds(report.duration_s)}, {terms} \u00b7 {report.command}"
+    size = min(_TITLE_SIZE, (frame.right - frame.left) / (len(told) * _TITLE_ADVANCE))
+    return element("text", text(told), x=frame.left, y=24, class_="title", style=f"font-size:{size:.1f}px")
 
 
 def _described(report: RunReport, stretches: Sequence[Stretch], subject: Subject) -> str:
