@@ -121,6 +121,24 @@ class ApiSettings(ProcessorSettings):
     api_host: str = "127.0.0.1"
     api_port: Port = 8000
     api_pool_size: int = Field(default=10, ge=1, le=100)
+    # Several, separated by commas, while one replaces another. None: no webhooks are taken.
+    stripe_webhook_secret: SecretStr | None = Field(default=None, validation_alias="STRIPE_WEBHOOK_SECRET")
+
+    @field_validator("stripe_webhook_secret")
+    @classmethod
+    def _are_endpoint_secrets(cls, value: SecretStr | None) -> SecretStr | None:
+        for secret in _split(value):
+            if not secret.startswith("whsec_"):
+                raise ValueError(
+                    "must be an endpoint's secret, which starts with whsec_ (several: separated by commas), as `stripe "
+                    "listen` or the endpoint's page at Stripe shows it"
+                )
+        return value
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Each may sign what `POST /webhooks/stripe` takes; none: it takes nothing."""
+        return _split(self.stripe_webhook_secret)
 
 
 class ReplicaSettings(ProcessorSettings):
@@ -238,6 +256,11 @@ def refuse(message: str) -> NoReturn:
     """Say in one line what is misconfigured, and exit with status 2."""
     print(f"middleman: {message}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def _split(secrets: SecretStr | None) -> tuple[str, ...]:
+    given = "" if secrets is None else secrets.get_secret_value()
+    return tuple(part.strip() for part in given.split(",") if part.strip())
 
 
 def _host_name() -> str:

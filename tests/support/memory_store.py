@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from middleman.domain.ids import AttemptId, InvoiceId, PaymentIntentId
+from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId
 from middleman.ports.store import (
     Binding,
     Claim,
+    Finding,
+    Look,
     OpenAttempt,
+    PendingNotice,
     SettledAttempt,
     StoreUnavailable,
     UnknownAttempt,
@@ -20,10 +23,10 @@ from middleman.ports.term import Term
 
 @dataclass(slots=True)
 class MemoryStore:
-    """A `Store` that holds due attempts and open ones. `fail` makes transactions of a kind unavailable.
+    """A `Store` that holds due attempts and open ones, and `notices` with the attempt that heeding each would open.
 
-    A kind is the first statement's name; `"commit"` fails after the work was done, so that it *has* committed.
-    Transactions that begin while it `answers_after_s` wait for so long.
+    `fail` makes transactions of a kind unavailable. A kind is the first statement's name; `"commit"` fails after the
+    work was done, so that it *has* committed. Transactions that begin while it `answers_after_s` wait for so long.
     """
 
     due: deque[OpenAttempt] = field(default_factory=deque)
@@ -34,6 +37,8 @@ class MemoryStore:
     settled: list[SettledAttempt] = field(default_factory=list)
     bound: dict[InvoiceId, PaymentIntentId] = field(default_factory=dict)
     unknown: list[UnknownAttempt] = field(default_factory=list)
+    notices: dict[NoticeId, tuple[PendingNotice, OpenAttempt]] = field(default_factory=dict)
+    heeded: list[Look] = field(default_factory=list)
     raises: BaseException | None = None
     answers_after_s: float = 0.0
 
@@ -66,6 +71,22 @@ class MemoryTransaction:
 
     async def claim_retries(self, limit: int) -> Claim:
         return self._claim("claim_retries", self.store.retries, limit)
+
+    async def pending_notices(self, limit: int) -> Sequence[PendingNotice]:
+        self.store.refuse("pending_notices")
+        return [notice for notice, _ in self.store.notices.values()][:limit]
+
+    async def heed(self, looks: Sequence[Look]) -> Mapping[NoticeId, OpenAttempt]:
+        self.store.refuse("heed")
+        self.store.heeded += looks
+        known = {look: self.store.notices.pop(look.notice_id, None) for look in looks}
+        opened = {
+            look.notice_id: found[1]
+            for look, found in known.items()
+            if found is not None and look.finding is not Finding.NEITHER
+        }
+        self.store.open.update((each.attempt_id, each) for each in opened.values())
+        return opened
 
     async def open_attempts(self, after: AttemptId | None, limit: int) -> Sequence[OpenAttempt]:
         self.store.refuse("open_attempts")

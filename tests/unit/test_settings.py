@@ -100,6 +100,37 @@ def test_a_live_key_is_refused_by_the_api_too(
     assert "live key" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "secrets"),
+    [
+        ("whsec_one", ("whsec_one",)),
+        ("whsec_old, whsec_new,", ("whsec_old", "whsec_new")),
+        ("", ()),
+        (" , ", ()),
+    ],
+)
+def test_several_webhook_secrets_may_be_in_force(
+    environment: pytest.MonkeyPatch, given: str, secrets: tuple[str, ...]
+) -> None:
+    assert load(ApiSettings).webhook_secrets == ()
+    environment.setenv("STRIPE_WEBHOOK_SECRET", given)
+    assert load(ApiSettings).webhook_secrets == secrets
+
+
+@pytest.mark.parametrize("given", ["sk_test_hush", "whsec_fine,we_hush"])
+def test_what_is_no_webhook_secret_is_refused_in_one_line_that_does_not_show_it(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    environment.setenv("STRIPE_WEBHOOK_SECRET", given)
+    with pytest.raises(SystemExit) as exited:
+        load(ApiSettings)
+    said = capsys.readouterr().err
+    assert exited.value.code == 2
+    assert "STRIPE_WEBHOOK_SECRET must be" in said
+    assert said.count("\n") == 1
+    assert "hush" not in said
+
+
 def test_short_passwords_and_guessable_api_keys_are_refused(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Where work comes from: first what a predecessor left open, then what has fallen due."""
+"""Where work comes from: first what a predecessor left open, then what has fallen due, or was told of."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from middleman.billing.observer import BillingObserver
 from middleman.billing.patience import Patience
 from middleman.ports.clock import Clock
 from middleman.ports.failpoints import Failpoints
-from middleman.ports.store import Claim, OpenAttempt, Store, StoreUnavailable
+from middleman.ports.store import Claim, OpenAttempt, PendingNotice, Store, StoreUnavailable
 from middleman.ports.term import Term
 from middleman.ports.trust import Trust
 
@@ -33,6 +33,12 @@ class TakeOn(Protocol):
     def __call__(self, attempt: OpenAttempt, found: bool) -> None: ...
 
 
+class LookInto(Protocol):
+    """Starts to look into a notice, unless somebody does already."""
+
+    def __call__(self, notice: PendingNotice) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Claimer:
     """Feeds the pipeline for one term."""
@@ -43,6 +49,7 @@ class Claimer:
     store: Store
     in_flight: InFlight
     take_on: TakeOn
+    look_into: LookInto
     clock: Clock
     uniform: Callable[[], float]
     failpoints: Failpoints
@@ -159,9 +166,12 @@ class Claimer:
         await self._start(due)
         if opened < limit:
             async with self.patience.transaction(self.store, self.term) as transaction:
+                notices = await transaction.pending_notices(limit - opened)
                 retries = await self._timed("retry", transaction.claim_retries, limit - opened)
             opened += len(retries.attempts)
             await self._start(retries)
+            for notice in notices:
+                self.look_into(notice)
         return opened
 
     async def _timed(self, kind: str, claim: Callable[[int], Awaitable[Claim]], limit: int) -> Claim:

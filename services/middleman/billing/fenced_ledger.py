@@ -1,7 +1,7 @@
 """The writes of single attempts, gathered into fenced transactions."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -15,6 +15,7 @@ from middleman.ports.clock import Clock
 from middleman.ports.store import (
     Binding,
     FencedTransaction,
+    Look,
     OpenAttempt,
     SettledAttempt,
     Store,
@@ -33,7 +34,7 @@ _RETRY_MAX_S = 1.0
 
 
 class FencedLedger:
-    """`Ledger` for one term: bind, unknown and settle, each through a batcher of its own."""
+    """`Ledger` for one term: bind, unknown, settle and heed, each through a batcher of its own."""
 
     def __init__(
         self,
@@ -60,15 +61,16 @@ class FencedLedger:
         self._binds = Batcher(self._flush_bindings, limit=batch_limit, linger_s=linger_s)
         self._unknowns = Batcher(self._flush_unknown, limit=batch_limit, linger_s=linger_s)
         self._settles = Batcher(self._flush_settled, limit=batch_limit, linger_s=linger_s)
+        self._heeds = Batcher(self._flush_heeded, limit=batch_limit, linger_s=linger_s)
 
     @property
     def runs(self) -> Sequence[Callable[[], Coroutine[None, None, None]]]:
         """What has to run, as tasks, while the ledger is used."""
-        return (self._binds.run, self._unknowns.run, self._settles.run)
+        return tuple(batcher.run for batcher in self._batchers)
 
     def hurry(self) -> None:
         """Write at once what comes from now on: the term is about to end, and its successor waits."""
-        for batcher in (self._binds, self._unknowns, self._settles):
+        for batcher in self._batchers:
             batcher.hurry()
 
     async def bind(self, attempt: OpenAttempt, intent_id: PaymentIntentId) -> PaymentIntentId:
@@ -86,6 +88,14 @@ class FencedLedger:
         await self._settles.submit(SettledAttempt(attempt.attempt_id, outcome, settlement))
         self._observer.settled(settlement.attempt_status.value)
 
+    async def heed(self, look: Look) -> OpenAttempt | None:
+        """See `middleman.billing.noticing.NoticeLedger.heed`."""
+        return await self._heeds.submit(look)
+
+    @property
+    def _batchers(self) -> tuple[Batcher[Any, Any], ...]:
+        return (self._binds, self._unknowns, self._settles, self._heeds)
+
     async def _flush_bindings(self, bindings: Sequence[Binding]) -> Sequence[PaymentIntentId]:
         recorded = await self._fenced("bind", len(bindings), lambda tx: tx.bind(bindings))
         return [recorded[binding.invoice_id] for binding in bindings]
@@ -97,6 +107,11 @@ class FencedLedger:
     async def _flush_settled(self, settled: Sequence[SettledAttempt]) -> Sequence[None]:
         await self._fenced("settle", len(settled), lambda tx: tx.settle(settled))
         return [None] * len(settled)
+
+    async def _flush_heeded(self, looks: Sequence[Look]) -> Sequence[OpenAttempt | None]:
+        # What a try without an answer has opened all the same is not told again: it is found by recovering.
+        opened = await self._fenced("heed", len(looks), lambda tx: tx.heed(looks))
+        return [opened.get(look.notice_id) for look in looks]
 
     async def _fenced(
         self, stage: str, items: int, write: Callable[[FencedTransaction], Awaitable[ResultT]]

@@ -1,17 +1,20 @@
-"""Which attempts are being carried, so that none is carried twice and there are never too many."""
+"""What is being carried, attempts and looks, so that nothing is carried twice and there is never too much."""
 
 import asyncio
 
-from middleman.domain.ids import AttemptId
+from middleman.domain.ids import AttemptId, NoticeId
+
+WorkId = AttemptId | NoticeId
+"""An attempt on its way to its outcome, or a look at an intent that a notice pointed to."""
 
 
 class InFlight:
-    """A bounded set of attempts. Single event loop; no locks needed."""
+    """A bounded set of work. Single event loop; no locks needed."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._ids: set[AttemptId] = set()
-        self._deferred: set[AttemptId] = set()
+        self._ids: set[WorkId] = set()
+        self._deferred: set[WorkId] = set()
         self._ended = 0
         self._changed = asyncio.Event()
 
@@ -25,31 +28,31 @@ class InFlight:
 
     @property
     def room(self) -> int:
-        """How many more attempts may be taken on."""
+        """How much more may be taken on."""
         return max(0, self._limit - len(self._ids))
 
-    def ids(self) -> frozenset[AttemptId]:
+    def ids(self) -> frozenset[WorkId]:
         """What is being carried now."""
         return frozenset(self._ids)
 
-    def add(self, attempt_id: AttemptId) -> bool:
-        """Take an attempt on; False when it is being carried already."""
-        if attempt_id in self._ids:
+    def add(self, work_id: WorkId) -> bool:
+        """Take it on; False when it is being carried already."""
+        if work_id in self._ids:
             return False
-        self._ids.add(attempt_id)
+        self._ids.add(work_id)
         return True
 
-    def discard(self, attempt_id: AttemptId) -> None:
-        """The attempt is settled, or left to whoever recovers it."""
-        self._ids.discard(attempt_id)
-        self._deferred.discard(attempt_id)
+    def discard(self, work_id: WorkId) -> None:
+        """It is done, or left to whoever recovers it."""
+        self._ids.discard(work_id)
+        self._deferred.discard(work_id)
         self._ended += 1
         self._changed.set()
 
-    def defer(self, attempt_id: AttemptId) -> None:
-        """The attempt got no definite answer and waits to ask again: nobody has to wait for it."""
-        if attempt_id in self._ids:
-            self._deferred.add(attempt_id)
+    def defer(self, work_id: WorkId) -> None:
+        """It got no definite answer and waits to ask again: nobody has to wait for it."""
+        if work_id in self._ids:
+            self._deferred.add(work_id)
             self._changed.set()
 
     async def until_room(self, wanted: int) -> None:

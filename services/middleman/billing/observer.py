@@ -19,7 +19,7 @@ class BillingObserver(Protocol):
         ...
 
     def flushed(self, stage: str, items: int, took_s: float) -> None:
-        """One fenced transaction: `stage` is `bind`, `unknown` or `settle`."""
+        """One fenced transaction: `stage` is `bind`, `unknown`, `settle` or `heed`."""
         ...
 
     def settled(self, outcome: str) -> None:
@@ -28,6 +28,10 @@ class BillingObserver(Protocol):
 
     def became_unknown(self, reason: str) -> None:
         """The outcome of one attempt is unknown."""
+        ...
+
+    def looked(self, finding: str) -> None:
+        """A notice was looked into: the intent is `succeeded`, `canceled` or `neither`."""
         ...
 
     def in_flight(self, attempts: int, unanswered: int) -> None:
@@ -62,6 +66,9 @@ class SilentBillingObserver:
         """Ignore."""
 
     def became_unknown(self, reason: str) -> None:
+        """Ignore."""
+
+    def looked(self, finding: str) -> None:
         """Ignore."""
 
     def in_flight(self, attempts: int, unanswered: int) -> None:

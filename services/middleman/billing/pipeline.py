@@ -1,7 +1,8 @@
 """What a leader does in its term: recover, then claim and collect until it drains or must stop.
 
 recover every open attempt ─▶ ┌─ end subscriptions, claim due periods and retries ─┐ ─▶ drain
-                              └──────── collect each (billing/collect.py) ─────────┘
+                              ├──────── collect each (billing/collect.py) ─────────┤
+                              └─ look into what webhooks told of (noticing.py) ────┘
 """
 
 import asyncio
@@ -12,22 +13,22 @@ from dataclasses import dataclass
 import structlog
 
 from middleman.billing.calls import Draining, ProcessorCalls
-from middleman.billing.claiming import Claimer
+from middleman.billing.claiming import Claimer, TakeOn
 from middleman.billing.collect import Collector
 from middleman.billing.fenced_ledger import FencedLedger
-from middleman.billing.in_flight import InFlight
+from middleman.billing.in_flight import InFlight, WorkId
 from middleman.billing.names import RequestNames
+from middleman.billing.noticing import Looker
 from middleman.billing.observer import BillingObserver
 from middleman.billing.pace import Pace, Slots
 from middleman.billing.patience import Patience
 from middleman.billing.rate_limit import RateLimiter
 from middleman.billing.reach import ProcessorReach
 from middleman.domain.dunning import DunningPolicy
-from middleman.domain.ids import AttemptId
 from middleman.ports.clock import Clock
 from middleman.ports.failpoints import Failpoints
 from middleman.ports.processor import PaymentProcessor
-from middleman.ports.store import OpenAttempt, Store
+from middleman.ports.store import OpenAttempt, PendingNotice, Store
 from middleman.ports.term import Term
 from middleman.ports.trust import Trust
 
@@ -91,7 +92,14 @@ class Pipeline:
         patience = Patience(self._clock, self._limits.store_patience_s)
         ledger = self._ledger(term, trust, patience)
         slots = Slots(self._limits.concurrency)
-        collector = self._collector(term, trust, draining, ledger, in_flight, slots)
+        calls = self._calls(trust, draining, slots)
+
+        def defer(work_id: WorkId) -> None:
+            in_flight.defer(work_id)
+            self._observer.in_flight(len(in_flight), in_flight.unanswered)
+
+        collector = self._collector_type(term, calls, ledger, self._names, self._failpoints, defer)
+        looker = Looker(calls, ledger, self._observer, defer)
         async with _first_error_alone(), asyncio.TaskGroup() as group:
             beside = [group.create_task(run()) for run in ledger.runs]
             beside.append(group.create_task(Pace(slots, self._clock, self._observer).keep()))
@@ -100,6 +108,10 @@ class Pipeline:
                 if in_flight.add(attempt.attempt_id):
                     group.create_task(self._carry(collector, attempt, found, in_flight))
 
+            def look_into(notice: PendingNotice) -> None:
+                if in_flight.room and in_flight.add(notice.notice_id):
+                    group.create_task(self._look(looker, notice, take_on, in_flight))
+
             claimer = Claimer(
                 term=term,
                 trust=trust,
@@ -107,6 +119,7 @@ class Pipeline:
                 store=self._store,
                 in_flight=in_flight,
                 take_on=take_on,
+                look_into=look_into,
                 clock=self._clock,
                 uniform=self._uniform,
                 failpoints=self._failpoints,
@@ -132,6 +145,19 @@ class Pipeline:
             in_flight.discard(attempt.attempt_id)
             self._observer.in_flight(len(in_flight), in_flight.unanswered)
 
+    async def _look(
+        self, looker: Looker, notice: PendingNotice, take_on: TakeOn, in_flight: InFlight
+    ) -> None:
+        try:
+            attempt = await looker.look(notice)
+            if attempt is not None:
+                take_on(attempt, found=True)  # the intent is final: it is to be read, and not confirmed
+        except Draining:
+            log.debug("notice.left_pending", notice=notice.notice_id)
+        finally:
+            in_flight.discard(notice.notice_id)
+            self._observer.in_flight(len(in_flight), in_flight.unanswered)
+
     def _ledger(self, term: Term, trust: Trust, patience: Patience) -> FencedLedger:
         return FencedLedger(
             term,
@@ -146,20 +172,8 @@ class Pipeline:
             linger_s=self._limits.flush_linger_s,
         )
 
-    def _collector(
-        self,
-        term: Term,
-        trust: Trust,
-        draining: asyncio.Event,
-        ledger: FencedLedger,
-        in_flight: InFlight,
-        slots: Slots,
-    ) -> Collector:
-        def defer(attempt_id: AttemptId) -> None:
-            in_flight.defer(attempt_id)
-            self._observer.in_flight(len(in_flight), in_flight.unanswered)
-
-        calls = ProcessorCalls(
+    def _calls(self, trust: Trust, draining: asyncio.Event, slots: Slots) -> ProcessorCalls:
+        return ProcessorCalls(
             self._processor,
             trust=trust,
             draining=draining,
@@ -170,7 +184,6 @@ class Pipeline:
             uniform=self._uniform,
             observer=self._observer,
         )
-        return self._collector_type(term, calls, ledger, self._names, self._failpoints, defer)
 
 
 @asynccontextmanager

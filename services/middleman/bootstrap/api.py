@@ -1,6 +1,6 @@
 """The REST API, put together."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from middleman.adapters.postgres.accounts import PostgresAccounts
 from middleman.adapters.postgres.api_keys import PostgresCallers
 from middleman.adapters.postgres.engine import BadDatabaseUrl, engine
+from middleman.adapters.postgres.notices import PostgresNotices
 from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.records import PostgresRecords
+from middleman.adapters.stripe.webhooks import StripeNotices
 from middleman.adapters.system_clock import SystemClock
 from middleman.adapters.ulid import new_id
 from middleman.billing.accounts import Customers, Plans
@@ -21,6 +23,7 @@ from middleman.ports.accounts import Accounts
 from middleman.ports.api_keys import Callers
 from middleman.ports.clock import Clock
 from middleman.ports.new_id import NewId
+from middleman.ports.notices import NoticeReader, Notices
 from middleman.ports.processor import PaymentProcessor
 from middleman.ports.records import Records
 from middleman.settings import ApiSettings, refuse
@@ -30,7 +33,7 @@ PROCESSOR_CONCURRENCY = 64
 
 @dataclass(frozen=True, slots=True)
 class ApiParts:
-    """Everything that one API process works with."""
+    """Everything that one API process works with. Without a `notice_reader` it takes no webhooks."""
 
     accounts: Accounts
     records: Records
@@ -39,6 +42,8 @@ class ApiParts:
     customers: Customers
     plans: Plans
     subscriptions: Subscriptions
+    notice_reader: NoticeReader | None
+    notices: Notices
     new_id: NewId
     clock: Clock
     pool_size: int
@@ -56,7 +61,12 @@ def build_api(settings: ApiSettings) -> ApiParts:
         )
     except BadDatabaseUrl as error:
         refuse(f"MIDDLEMAN_DATABASE_URL: {error}")
-    return assemble_api(pool, processor(settings, concurrency=PROCESSOR_CONCURRENCY), settings.api_pool_size)
+    return assemble_api(
+        pool,
+        processor(settings, concurrency=PROCESSOR_CONCURRENCY),
+        settings.api_pool_size,
+        webhook_secrets=settings.webhook_secrets,
+    )
 
 
 def assemble_api(
@@ -66,10 +76,12 @@ def assemble_api(
     make_id: NewId = new_id,
     *,
     patience_s: float = 10.0,
+    webhook_secrets: Sequence[str] = (),
 ) -> ApiParts:
     """From a pool and a processor that exist already; `close` closes both.
 
-    `patience_s` is the longest that a transaction may take; a read gets half of it.
+    `patience_s` is the longest that a transaction may take; a read gets half of it. Without `webhook_secrets` no
+    webhooks are taken.
     """
     accounts = PostgresAccounts(pool, timeout_s=patience_s)
     # Reads are single statements: in autocommit they cost one round trip instead of three.
@@ -94,6 +106,8 @@ def assemble_api(
         customers=Customers(once, records, payment_processor),
         plans=Plans(once),
         subscriptions=Subscriptions(once),
+        notice_reader=StripeNotices(webhook_secrets) if webhook_secrets else None,
+        notices=PostgresNotices(reader),
         new_id=make_id,
         clock=SystemClock(),
         pool_size=pool_size,

@@ -10,6 +10,9 @@
     requires_action  requires_action  requires_action  past_due      waits for the customer
     unknown          open: it is resolved by reading the payment intent, never by a timer
 
+What waits for the customer, for dunning or for nothing more can still be paid or canceled at the processor: the leader
+then opens one more attempt, which reads and settles as above (`middleman.billing.noticing`).
+
 `settle` takes a `DefiniteOutcome`, so that settling an unknown one does not even type-check.
 """
 

@@ -21,6 +21,7 @@ ProcessorCustomerId = NewType("ProcessorCustomerId", str)
 PaymentMethodId = NewType("PaymentMethodId", str)
 PaymentIntentId = NewType("PaymentIntentId", str)
 ChargeId = NewType("ChargeId", str)
+NoticeId = NewType("NoticeId", str)
 
 SUBSCRIPTION_PREFIX = "sub_"
 INVOICE_PREFIX = "in_"

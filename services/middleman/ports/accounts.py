@@ -158,6 +158,10 @@ class AccountsTransaction(TicketWork, Protocol):
         """Delete up to `limit` tickets; returns how many."""
         ...
 
+    async def forget_notices(self, older_than_s: float, limit: int) -> int:
+        """Delete up to `limit` notices that were handled so long ago; returns how many."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:

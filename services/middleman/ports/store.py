@@ -9,6 +9,7 @@ every statement is therefore safe to repeat.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from middleman.domain.attempts import DefiniteOutcome, Settlement
@@ -16,6 +17,7 @@ from middleman.domain.ids import (
     AttemptId,
     ChargeId,
     InvoiceId,
+    NoticeId,
     PaymentIntentId,
     PaymentMethodId,
     ProcessorCustomerId,
@@ -82,6 +84,31 @@ class SettledAttempt:
     settlement: Settlement
 
 
+@dataclass(frozen=True, slots=True)
+class PendingNotice:
+    """The processor said something of a payment intent that is not settled as paid here, and nobody has looked yet."""
+
+    notice_id: NoticeId
+    payment_intent_id: PaymentIntentId
+
+
+class Finding(StrEnum):
+    """What a look at a payment intent showed."""
+
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+    NEITHER = "neither"
+    """It can still be confirmed, or is not there: nothing that an attempt could settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found where a notice pointed to."""
+
+    notice_id: NoticeId
+    finding: Finding
+
+
 class FencedTransaction(Protocol):
     """The statements of the pipeline, inside one transaction that holds the fence."""
 
@@ -95,6 +122,21 @@ class FencedTransaction(Protocol):
 
     async def claim_retries(self, limit: int) -> Claim:
         """Open the next attempt of up to `limit` declined invoices whose retry has fallen due."""
+        ...
+
+    async def pending_notices(self, limit: int) -> Sequence[PendingNotice]:
+        """Up to `limit` notices to look into, oldest first, and mark handled those whose invoice is paid meanwhile.
+
+        A notice about an invoice that is at work is left for later: its attempt may settle what the notice tells.
+        """
+        ...
+
+    async def heed(self, looks: Sequence[Look]) -> Mapping[NoticeId, OpenAttempt]:
+        """Mark notices handled, and where an intent has succeeded or was canceled open the attempt that settles it.
+
+        The attempt must read before it confirms. An invoice that is at work keeps its notice; one that is settled
+        like that already gets no attempt.
+        """
         ...
 
     async def open_attempts(self, after: AttemptId | None, limit: int) -> Sequence[OpenAttempt]:

@@ -49,6 +49,7 @@ def environment(database_url: str, port: int, sandbox: SandboxServer | None = No
         "MIDDLEMAN_DATABASE_URL": database_url,
         "MIDDLEMAN_API_PORT": str(port),
         "MIDDLEMAN_ENVIRONMENT": "test",
+        "STRIPE_WEBHOOK_SECRET": "whsec_of_the_process",
         "STRIPE_API_KEY": sandbox.api_key if sandbox else "sk_test_none",
         "MIDDLEMAN_STRIPE_API_BASE": sandbox.url if sandbox else "http://127.0.0.1:1",
     }

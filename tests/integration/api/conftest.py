@@ -21,6 +21,7 @@ from middleman.entrypoints.api.app import create_app
 from middleman.ports.api_keys import Scope
 
 POOL_SIZE = 5
+WEBHOOK_SECRET = "whsec_of_the_tests"
 PLAN = {"name": "Basic", "amount_minor": 999, "currency": "EUR", "interval": {"unit": "month", "count": 1}}
 CUSTOMER = {"email": "ada@example.com", "payment_method": "pm_card_visa"}
 
@@ -78,7 +79,7 @@ async def api_instance(
 ) -> AsyncIterator[Instance]:
     """One instance with a client that carries `api_key`."""
     pool = engine(database.dsn("middleman_api"), application_name="middleman-api-test", pool_size=POOL_SIZE)
-    parts = assemble_api(pool, processor, POOL_SIZE, patience_s=patience_s)
+    parts = assemble_api(pool, processor, POOL_SIZE, patience_s=patience_s, webhook_secrets=(WEBHOOK_SECRET,))
     app = create_app(parts)
     headers = {"Authorization": f"Bearer {api_key}"}
     transport = httpx.ASGITransport(app)

@@ -19,9 +19,11 @@ from middleman.adapters.postgres.engine import engine
 from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
 from middleman.adapters.postgres.office import PostgresOffice
 from middleman.adapters.postgres.store import PostgresFencedTransaction, PostgresStore
+from middleman.domain.attempts import RequiresAction
+from middleman.domain.ids import NoticeId
 from middleman.ports.errors import OfficeUnavailable, StaleTerm
 from middleman.ports.failpoints import NO_FAILPOINTS
-from middleman.ports.store import Binding, OpenAttempt, StoreUnavailable, UnknownAttempt
+from middleman.ports.store import Binding, Finding, Look, OpenAttempt, StoreUnavailable, UnknownAttempt
 
 Write = Callable[[PostgresFencedTransaction, OpenAttempt], Awaitable[object]]
 
@@ -31,10 +33,12 @@ WRITES: dict[str, Write] = {
     "bind": lambda tx, attempt: tx.bind([Binding(attempt.invoice_id, intent_of(attempt))]),
     "mark_unknown": lambda tx, attempt: tx.mark_unknown([UnknownAttempt(attempt.attempt_id, "timeout")]),
     "settle": lambda tx, attempt: tx.settle([settled(attempt, DECLINED)]),
+    "heed": lambda tx, _: tx.heed([Look(NoticeId("evt_1"), Finding.SUCCEEDED)]),
 }
 ALL: dict[str, Write] = WRITES | {
     "end_subscriptions": lambda tx, _: tx.end_subscriptions(10),
     "open_attempts": lambda tx, _: tx.open_attempts(None, 10),
+    "pending_notices": lambda tx, _: tx.pending_notices(10),
 }
 
 
@@ -51,7 +55,7 @@ async def transact(store: PostgresStore, rig: StoreRig, write: Write, attempt: O
 
 async def books(rig: StoreRig) -> list[tuple[object, ...]]:
     """Everything that the pipeline may write, in one snapshot: a commit in between must not show by halves."""
-    tables = ("invoices", "payment_attempts", "subscriptions", "events")
+    tables = ("invoices", "payment_attempts", "subscriptions", "events", "processor_notices")
     async with rig.owner.transaction(isolation="repeatable_read", readonly=True):
         rows = [await rig.owner.fetch(f"SELECT t::text AS row FROM {table} t ORDER BY 1") for table in tables]
     return [tuple(row["row"] for row in table) for table in rows]
@@ -217,6 +221,13 @@ async def test_a_commit_whose_answer_is_lost_is_unavailable_and_its_repeat_harml
     if write is WRITES["claim_retries"]:
         await rig.settle((attempt, DECLINED))
         await rig.owner.execute("SELECT set_test_clock('2 days', 1)")
+    if write is WRITES["heed"]:
+        await rig.settle((attempt, RequiresAction()))
+        await rig.owner.execute(
+            "INSERT INTO processor_notices (event_id, scope, invoice_id, payment_intent_id, kind, occurred_at)"
+            " SELECT 'evt_1', scope, id, payment_intent_id, 'intent.succeeded', now() FROM invoices WHERE id = $1",
+            attempt.invoice_id,
+        )
     before = await books(rig)
     async with over_a_relay(rig) as (store, deafness, relay):
         await transact(store, rig, ALL["open_attempts"], attempt)  # connected, while all is well

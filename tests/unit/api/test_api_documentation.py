@@ -70,12 +70,15 @@ def test_every_operation_under_v1_needs_an_api_key_and_documents_its_refusals(
             assert list(response["content"]) == [kind], (method, path, status)
 
 
-def test_every_post_takes_an_idempotency_key_and_shows_an_example_body(document: dict[str, Any]) -> None:
+def test_every_post_takes_an_idempotency_key_or_a_signature_and_shows_an_example_body(
+    document: dict[str, Any],
+) -> None:
     for path, method, operation in operations(document):
         if method != "post":
             continue
         headers = [parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"]
-        assert headers == ["idempotency-key"], path
+        expected = "Stripe-Signature" if path.startswith("/webhooks/") else "idempotency-key"
+        assert headers == [expected], path
         body = operation.get("requestBody")
         if body is not None:
             assert body["content"]["application/json"]["examples"]

@@ -8,7 +8,7 @@ import pytest
 from tests.support.fake_processor import FakeProcessor, Fault, Operation
 
 from middleman.billing.accounts import CustomerRequest, Customers, ProcessorUnavailable
-from middleman.billing.forgetting import BATCH, KEPT_S, forget_old_tickets
+from middleman.billing.forgetting import BATCH, KEPT_S, NOTICES_KEPT_S, forget_old_answers
 from middleman.billing.once import Once
 from middleman.domain.ids import PaymentMethodId
 from middleman.ports.once import Answer, Ticket
@@ -25,6 +25,8 @@ class FakeTransaction:
         self.released = 0
         self.old = 0
         self.asked: list[tuple[float, int]] = []
+        self.old_notices = 0
+        self.asked_notices: list[tuple[float, int]] = []
 
     async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> str | Answer:
         self.reserved.append(resource_id)
@@ -37,6 +39,12 @@ class FakeTransaction:
         self.asked.append((older_than_s, limit))
         gone = min(self.old, limit)
         self.old -= gone
+        return gone
+
+    async def forget_notices(self, older_than_s: float, limit: int) -> int:
+        self.asked_notices.append((older_than_s, limit))
+        gone = min(self.old_notices, limit)
+        self.old_notices -= gone
         return gone
 
 
@@ -111,7 +119,7 @@ class SteppingClock:
 
 
 async def forget_until_exhausted(accounts: FakeAccounts, clock: SteppingClock) -> None:
-    forgetting = asyncio.create_task(forget_old_tickets(accounts, clock, lambda: 0.5))
+    forgetting = asyncio.create_task(forget_old_answers(accounts, clock, lambda: 0.5))
     await asyncio.wait_for(clock.exhausted.wait(), 5)
     forgetting.cancel()
     await asyncio.gather(forgetting, return_exceptions=True)
@@ -125,6 +133,15 @@ async def test_old_tickets_go_in_batches_with_pauses_between() -> None:
     assert accounts.transaction.asked == [(KEPT_S, BATCH)] * 3
     assert clock.slept_s[1:3] == [0.1, 0.1]
     assert clock.slept_s[0] == clock.slept_s[3] > 60
+
+
+async def test_old_notices_go_like_tickets_but_later() -> None:
+    accounts, clock = FakeAccounts(), SteppingClock(2)
+    accounts.transaction.old_notices = BATCH + 1
+    await forget_until_exhausted(accounts, clock)
+    assert accounts.transaction.old_notices == 0
+    assert accounts.transaction.asked_notices == [(NOTICES_KEPT_S, BATCH)] * 2
+    assert NOTICES_KEPT_S > KEPT_S
 
 
 async def test_forgetting_goes_on_after_the_database_was_away() -> None:

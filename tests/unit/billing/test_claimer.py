@@ -19,9 +19,9 @@ from tests.support.virtual_time import VirtualClock, in_virtual_time
 from middleman.billing.claiming import Claimer
 from middleman.billing.in_flight import InFlight
 from middleman.billing.patience import Patience
-from middleman.domain.ids import AttemptId
+from middleman.domain.ids import AttemptId, NoticeId, PaymentIntentId
 from middleman.ports.errors import StaleTerm, TrustLost
-from middleman.ports.store import OpenAttempt, StoreUnavailable
+from middleman.ports.store import OpenAttempt, PendingNotice, StoreUnavailable
 from middleman.ports.trust import TrustWindow
 
 POLL_S = 0.2
@@ -40,6 +40,7 @@ class Desk:
         self.in_flight = InFlight(limit)
         self.observer = CountingObserver()
         self.taken: list[tuple[AttemptId, bool]] = []
+        self.looked_into: list[PendingNotice] = []
         self.carry: Callable[[OpenAttempt], None] = self.settle
         self.claimer = Claimer(
             term=a_term(),
@@ -48,6 +49,7 @@ class Desk:
             store=store,
             in_flight=self.in_flight,
             take_on=self.take_on,
+            look_into=self.look_into,
             clock=self.clock,
             uniform=lambda: 1.0,
             failpoints=Journalling(store.journal),
@@ -63,6 +65,10 @@ class Desk:
         if self.in_flight.add(attempt.attempt_id):
             self.taken.append((attempt.attempt_id, found))
             self.carry(attempt)
+
+    def look_into(self, notice: PendingNotice) -> None:
+        """Somebody looks."""
+        self.looked_into.append(notice)
 
     def settle(self, attempt: OpenAttempt) -> None:
         """Carried to its end."""
@@ -408,3 +414,17 @@ async def test_a_sweep_stops_where_there_is_no_more_room_and_holds_up_no_claim()
         desk.store.open.update((each.attempt_id, each) for each in late)
         await asyncio.sleep(SWEEP_S)
         assert 20 <= len(desk.taken) <= 30, "whole pages, while there is room"
+
+
+@in_virtual_time
+async def test_what_webhooks_told_of_is_handed_on_after_the_claim_has_committed() -> None:
+    store = store_with(retries="again")
+    notice = PendingNotice(NoticeId("evt_1"), PaymentIntentId("pi_1"))
+    store.notices[notice.notice_id] = (notice, an_attempt("told"))
+    store.fail["pending_notices"] = 1
+    desk = Desk(store)
+    async with at_work(desk):
+        await asyncio.sleep(2)
+    assert set(desk.looked_into) == {notice}, "again in each round, until somebody has heeded it"
+    assert desk.taken_ids == ids("again")
+    assert desk.observer.unavailable == 1

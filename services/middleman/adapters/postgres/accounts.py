@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from middleman.adapters.postgres import accounts_sql as sql
 from middleman.adapters.postgres.accounts_rows import CUSTOMER, PLAN, SUBSCRIPTION, as_value
 from middleman.adapters.postgres.errors import sqlstate, translated
+from middleman.adapters.postgres.notices import FORGET_NOTICES
 from middleman.adapters.postgres.schema import customers, plans, subscriptions
 from middleman.adapters.postgres.tickets import PostgresTickets
 from middleman.domain.ids import CustomerId, PaymentMethodId, PlanId, SubscriptionId
@@ -204,6 +205,10 @@ class PostgresAccountsTransaction(PostgresTickets):
             raise TestClockRefused(f"the test clock ends with the year {_LAST_YEAR_OF_THE_TEST_CLOCK}")
         row = (await self.connection.execute(sql.READ_TEST_CLOCK)).one()
         return ClockReading(row.environment, row.business_now, row.rate)
+
+    async def forget_notices(self, older_than_s: float, limit: int) -> int:
+        gone = await self.connection.execute(FORGET_NOTICES, {"older_than_s": older_than_s, "limit": limit})
+        return gone.rowcount
 
     async def _subscription(self, subscription_id: SubscriptionId) -> Subscription:
         statement = select(*SUBSCRIPTION).where(subscriptions.c.id == subscription_id)

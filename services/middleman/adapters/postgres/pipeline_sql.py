@@ -103,6 +103,71 @@ FROM planned p JOIN attempted t ON t.invoice_id = p.id
 ORDER BY p.due_at, p.id
 """)
 
+# What webhooks told of, and nobody has looked into. An invoice that is open without a date is at work: its notice
+# waits. The look costs one index range, of next to nothing, in each round of claims.
+PENDING_NOTICES = text("""
+WITH pending AS MATERIALIZED (
+    SELECT n.event_id, n.payment_intent_id, n.received_at, i.status IN ('paid', 'void') AS is_settled
+    FROM processor_notices n JOIN invoices i ON i.id = n.invoice_id
+    WHERE n.scope = :scope AND n.handled_at IS NULL
+      AND NOT (i.status = 'open' AND i.next_attempt_at IS NULL)
+    ORDER BY n.received_at, n.event_id LIMIT :limit
+), handled AS (
+    UPDATE processor_notices n SET handled_at = clock_timestamp(), handled_term = :term
+    FROM pending p WHERE n.event_id = p.event_id AND p.is_settled
+)
+SELECT event_id, payment_intent_id FROM pending WHERE NOT is_settled ORDER BY received_at, event_id
+""")
+
+# Guarantees: a notice settles nothing. Where the leader saw for itself that the intent is final, the invoice gets the
+# next attempt, which the pipeline settles as every other; one at a time, because it takes an invoice that is not at work.
+# What the processor only told of, and did not show, changes no invoice.
+HEED = text("""
+WITH looked AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(CAST(:looks AS jsonb)) AS l(event_id text, finding text)
+), locked AS MATERIALIZED (
+    SELECT n.event_id, n.kind, n.received_at, l.finding, i.id AS invoice_id, i.status
+    FROM looked l JOIN processor_notices n ON n.event_id = l.event_id JOIN invoices i ON i.id = n.invoice_id
+    WHERE n.handled_at IS NULL AND NOT (i.status = 'open' AND i.next_attempt_at IS NULL)
+    ORDER BY i.id, n.event_id
+    FOR NO KEY UPDATE OF i, n
+), handled AS (
+    UPDATE processor_notices n SET handled_at = clock_timestamp(), handled_term = :term
+    FROM locked l WHERE n.event_id = l.event_id
+), telling AS (  -- several notices may tell the same of one invoice: the first of them opens the attempt
+    SELECT DISTINCT ON (invoice_id) * FROM locked
+    WHERE status IN ('open', 'requires_action', 'uncollectible')
+      AND (finding = 'succeeded' OR (finding = 'canceled' AND status <> 'uncollectible'))
+    ORDER BY invoice_id, received_at, event_id
+), planned AS (
+    UPDATE invoices i
+    SET status = 'open', settled_at = NULL, attempt_count = i.attempt_count + 1, next_attempt_at = NULL
+    FROM telling t WHERE i.id = t.invoice_id
+    RETURNING i.id, i.subscription_id, i.customer_id, i.period_no, i.attempt_count, i.amount_minor, i.currency,
+              i.processor_customer_id, i.payment_intent_id, t.event_id, t.kind, t.status AS was
+), attempted AS (
+    INSERT INTO payment_attempts (id, invoice_id, scope, attempt_no, amount_minor, currency,
+                                  processor_customer_id, payment_method_id, created_term)
+    SELECT 'at_' || substr(p.id, 4) || '_' || p.attempt_count, p.id, :scope, p.attempt_count, p.amount_minor,
+           p.currency, p.processor_customer_id, c.payment_method_id, :term
+    FROM planned p JOIN customers c ON c.id = p.customer_id
+    RETURNING id, invoice_id, payment_method_id
+), reopened AS (
+    INSERT INTO events (kind, term, subject, subscription_id, data)
+    SELECT 'invoice.reopened', :term, id, subscription_id,
+           jsonb_build_object('processor_event_id', event_id, 'kind', kind, 'was', was)
+    FROM planned
+), logged AS (
+    INSERT INTO events (kind, term, subject, subscription_id)
+    SELECT 'attempt.opened', :term, t.id, p.subscription_id FROM attempted t JOIN planned p ON p.id = t.invoice_id
+)
+SELECT p.event_id, t.id AS attempt_id, p.attempt_count AS attempt_no, p.id AS invoice_id, p.subscription_id,
+       p.period_no, p.amount_minor, p.currency, p.processor_customer_id, t.payment_method_id, p.payment_intent_id,
+       ARRAY(SELECT e.charge_id FROM payment_attempts e WHERE e.invoice_id = p.id AND e.status <> 'open')
+           AS settled_charge_ids
+FROM planned p JOIN attempted t ON t.invoice_id = p.id
+""")
+
 # Recovery (DESIGN §2.8): what a predecessor left, oldest first, a page at a time.
 OPEN_ATTEMPTS = text("""
 SELECT t.id AS attempt_id, t.attempt_no, i.id AS invoice_id, i.subscription_id, i.period_no,

@@ -38,7 +38,7 @@ from middleman.ports.records import (
 )
 from middleman.ports.store import StoreUnavailable
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The newest migration this code knows, and the oldest it can work with. Equal to Alembic's head, by test."""
 
 _READY_TIMEOUT_S = 2.0

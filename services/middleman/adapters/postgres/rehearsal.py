@@ -60,6 +60,7 @@ class Rehearsal:
         await fenced.claim_due(1)
         await fenced.bind([])
         await fenced.settle([])
+        await fenced.pending_notices(1)
         await fenced.claim_retries(1)
         await fenced.mark_unknown([])
         leaving = {"scope": term.scope, "term": term.number, "uid": str(term.uid), "reason": _HOLDER}

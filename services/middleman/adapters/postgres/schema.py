@@ -213,6 +213,30 @@ payment_attempts = Table(
     Index("payment_attempts_by_creation", "created_at", "id"),
 )
 
+processor_notices = Table(
+    "processor_notices",
+    METADATA,
+    Column("event_id", Text, primary_key=True),
+    Column("scope", SmallInteger, nullable=False),
+    Column("invoice_id", ForeignKey("invoices.id", name="processor_notices_invoice_id_fkey"), nullable=False),
+    Column("payment_intent_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("occurred_at", _AT, nullable=False),
+    Column("received_at", _AT, nullable=False, server_default=_CLOCK),
+    Column("handled_at", _AT),
+    Column("handled_term", BigInteger),
+    _check("processor_notices", "kind_known", "kind IN ('intent.succeeded', 'intent.canceled')"),
+    _check("processor_notices", "handled_in_a_term", "(handled_at IS NULL) = (handled_term IS NULL)"),
+    Index(
+        "processor_notices_unhandled",
+        "scope",
+        "received_at",
+        "event_id",
+        postgresql_where=text("handled_at IS NULL"),
+    ),
+    Index("processor_notices_handled", "handled_at", postgresql_where=text("handled_at IS NOT NULL")),
+)
+
 ledger_entries = Table(
     "ledger_entries",
     METADATA,

@@ -12,13 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from middleman.adapters.postgres import pipeline_sql as sql
 from middleman.adapters.postgres.errors import translated
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded
-from middleman.domain.ids import AttemptId, InvoiceId, PaymentIntentId
+from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId
 from middleman.domain.money import Money
 from middleman.ports.failpoints import Failpoints
 from middleman.ports.store import (
     Binding,
     Claim,
+    Look,
     OpenAttempt,
+    PendingNotice,
     SettledAttempt,
     UnknownAttempt,
 )
@@ -66,6 +68,19 @@ class PostgresFencedTransaction:
     async def claim_retries(self, limit: int) -> Claim:
         return _claim((await self._execute(sql.CLAIM_RETRIES, limit=limit)).all())
 
+    async def pending_notices(self, limit: int) -> Sequence[PendingNotice]:
+        rows = await self._execute(sql.PENDING_NOTICES, limit=limit)
+        return [PendingNotice(row.event_id, row.payment_intent_id) for row in rows]
+
+    async def heed(self, looks: Sequence[Look]) -> Mapping[NoticeId, OpenAttempt]:
+        rows = await self._execute_batch(
+            sql.HEED,
+            "looks",
+            [{"event_id": look.notice_id, "finding": look.finding} for look in looks],
+            scope=self.term.scope,
+        )
+        return {NoticeId(row.event_id): _open_attempt(row) for row in rows}
+
     async def open_attempts(self, after: AttemptId | None, limit: int) -> Sequence[OpenAttempt]:
         rows = await self.connection.execute(
             sql.OPEN_ATTEMPTS, {"scope": self.term.scope, "after": after, "limit": limit}
@@ -95,9 +110,11 @@ class PostgresFencedTransaction:
         parameters = {"scope": self.term.scope, "term": self.term.number, "limit": limit}
         return await self.connection.execute(statement, parameters)
 
-    async def _execute_batch(self, statement: Any, name: str, rows: list[dict[str, Any]]) -> Any:
+    async def _execute_batch(
+        self, statement: Any, name: str, rows: list[dict[str, Any]], **more: object
+    ) -> Any:
         return await self.connection.execute(
-            statement, {name: orjson.dumps(rows).decode(), "term": self.term.number}
+            statement, {name: orjson.dumps(rows).decode(), "term": self.term.number, **more}
         )
 
 

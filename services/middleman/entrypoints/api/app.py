@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from middleman.billing.forgetting import forget_old_tickets
+from middleman.billing.forgetting import forget_old_answers
 from middleman.bootstrap.api import ApiParts
 from middleman.entrypoints.api.documentation import DESCRIPTION, openapi_of
 from middleman.entrypoints.api.gate import BodyLimit, CallerCache, Gate, RequestScope
@@ -27,11 +27,12 @@ from middleman.entrypoints.api.routes import (
     plans,
     subscriptions,
     test_clock,
+    webhooks,
 )
 
 log = structlog.get_logger()
 
-_ROUTERS = (customers, plans, subscriptions, invoices, leadership, test_clock, operations)
+_ROUTERS = (customers, plans, subscriptions, invoices, leadership, webhooks, test_clock, operations)
 
 
 def create_app(parts: ApiParts) -> FastAPI:
@@ -39,7 +40,7 @@ def create_app(parts: ApiParts) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        forgetting = asyncio.create_task(forget_old_tickets(parts.accounts, parts.clock, random.random))
+        forgetting = asyncio.create_task(forget_old_answers(parts.accounts, parts.clock, random.random))
         warming = asyncio.create_task(parts.warm())
         try:
             yield

@@ -30,12 +30,16 @@ TAGS = [
     },
     {"name": "leadership", "description": "Which replica leads, and which led before."},
     {"name": "events", "description": "What happened, in order."},
+    {
+        "name": "webhooks",
+        "description": "What the payment processor tells; its signature admits, no API key.",
+    },
     {"name": "test clock", "description": "Business time in the test environment."},
     {"name": "operations", "description": "For probes and scrapers; no API key needed."},
 ]
 
 _REFUSALS = {
-    400: "The request cannot be read, or its cursor is not one of ours.",
+    400: "The request cannot be read, its cursor is not one of ours, or its signature is not the processor's.",
     401: "The API key is missing, unknown or revoked.",
     402: "The payment method was declined.",
     403: "The API key lacks a scope.",
@@ -50,6 +54,7 @@ _REFUSALS = {
 }
 _READING = (400, 401, 403, 422, 500, 503)
 _WRITING = (400, 401, 403, 408, 409, 413, 415, 422, 500, 503)
+_DELIVERING = (400, 404, 408, 413, 415, 500, 503)
 
 _PROBLEM_SCHEMA = {
     "type": "object",
@@ -94,6 +99,11 @@ def reading(*more: int) -> dict[int | str, dict[str, Any]]:
 def writing(*more: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of a POST, and `more`."""
     return _refusals((*_WRITING, *more))
+
+
+def delivering() -> dict[int | str, dict[str, Any]]:
+    """The refusals of a webhook."""
+    return _refusals(_DELIVERING)
 
 
 def _refusals(statuses: tuple[int, ...]) -> dict[int | str, dict[str, Any]]:

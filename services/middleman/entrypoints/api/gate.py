@@ -1,6 +1,6 @@
 """What every request passes before its handler, outermost first: `RequestScope`, `Gate`, `BodyLimit`.
 
-Plain ASGI: they see a request before anything is parsed, and an unauthenticated body is never read.
+Plain ASGI: they see a request before anything is parsed, and below `/v1` an unauthenticated body is never read.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -22,6 +22,9 @@ from middleman.ports.new_id import NewId
 
 MAX_IN_FLIGHT = 512
 MAX_BODY_BYTES = 64 * 1024
+# Fifty metadata of five hundred characters each, every one of them escaped, are 150 kB, and there is more in an event.
+MAX_WEBHOOK_BYTES = 256 * 1024
+_LARGER: Mapping[str, int] = {"/webhooks/stripe": MAX_WEBHOOK_BYTES}
 BODY_TIMEOUT_S = 10.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
 _QUIET = ("/livez", "/readyz", "/metrics")
@@ -164,12 +167,13 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        max_bytes = _LARGER.get(scope["path"], MAX_BODY_BYTES)
         announced = headers.get("content-length", "0")
-        if announced.isdigit() and int(announced[:19]) > MAX_BODY_BYTES:
-            raise _too_large()
+        if announced.isdigit() and int(announced[:19]) > max_bytes:
+            raise _too_large(max_bytes)
         try:
             async with asyncio.timeout(self.timeout_s):
-                body = await _read(receive)
+                body = await _read(receive, max_bytes)
         except TimeoutError:
             detail = f"The body did not arrive within {self.timeout_s:g} s."
             raise Problem(408, "request-timeout", detail, headers={"Connection": "close"}) from None
@@ -192,19 +196,19 @@ class BodyLimit:
         await self.app(scope, replay, send)
 
 
-async def _read(receive: Receive) -> bytes | None:
+async def _read(receive: Receive, max_bytes: int) -> bytes | None:
     chunks = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         chunks += message.get("body", b"")
-        if len(chunks) > MAX_BODY_BYTES:
-            raise _too_large()
+        if len(chunks) > max_bytes:
+            raise _too_large(max_bytes)
         if not message.get("more_body", False):
             return bytes(chunks)
 
 
-def _too_large() -> Problem:
-    detail = f"A body has at most {MAX_BODY_BYTES} bytes."
+def _too_large(max_bytes: int) -> Problem:
+    detail = f"A body has at most {max_bytes} bytes here."
     return Problem(413, "body-too-large", detail, headers={"Connection": "close"})

@@ -27,6 +27,9 @@ class ApiMetrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
             registry=self.registry,
         )
+        self._webhooks = Counter(
+            "middleman_api_webhooks", "Webhooks by what became of them", ["result"], registry=self.registry
+        )
         self.in_flight = Gauge("middleman_api_in_flight", "Requests at work", registry=self.registry)
         in_use = Gauge(
             "middleman_api_database_sessions_in_use", "Database sessions at work", registry=self.registry
@@ -40,6 +43,10 @@ class ApiMetrics:
         known = method if method in _METHODS else "other"
         self._requests.labels(route, known, str(status)).inc()
         self._latency.labels(route, known).observe(duration_s)
+
+    def delivered(self, result: str) -> None:
+        """Count one webhook."""
+        self._webhooks.labels(result).inc()
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""

@@ -20,6 +20,7 @@ from middleman.ports.accounts import (
     TestClockRefused,
     UnknownReference,
 )
+from middleman.ports.notices import LiveNotice, NoticeMalformed, NoticeRefused
 from middleman.ports.once import TicketInUse, TicketReused
 from middleman.ports.store import StoreUnavailable
 
@@ -29,6 +30,7 @@ MEDIA_TYPE = "application/problem+json"
 TITLES: Mapping[str, str] = {
     "malformed-request": "The request cannot be read",
     "bad-cursor": "The cursor is not one of ours",
+    "webhook-refused": "This is not shown to be the processor's",
     "unauthenticated": "A valid API key is needed",
     "payment-method-declined": "The payment method was declined",
     "insufficient-scope": "The API key lacks a scope",
@@ -93,6 +95,10 @@ def problem_of(error: Exception) -> Problem:
             return _of_http(error)
         case NoSuchRecord():
             return Problem(404, "not-found", f"There is no {error.kind} {error.record_id}.")
+        case NoticeRefused() | LiveNotice():
+            return Problem(400, "webhook-refused", f"Nothing was taken: {error}.")
+        case NoticeMalformed():
+            return Problem(400, "malformed-request", f"The event cannot be read: {error}.")
         case UnknownReference():
             return _invalid("unknown-reference", str(error), error.field)
         case AnchorRefused():

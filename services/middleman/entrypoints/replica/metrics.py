@@ -65,6 +65,9 @@ class ReplicaMetrics:
         self._flushed = counter("flushed_items_total", "Items written by fenced transactions", ("stage",))
         self._outcomes = counter("attempts_settled_total", "Attempts settled", ("outcome",))
         self._unknown = counter("attempts_unknown_total", "Times that an outcome became unknown", ("reason",))
+        self._looks = counter(
+            "notices_looked_into_total", "Notices of the processor that were looked into", ("finding",)
+        )
         self._in_flight = gauge("attempts_in_flight", "Attempts between claim and settle")
         self._unanswered = gauge("attempts_unanswered", "Attempts in flight that got no definite answer yet")
         self._slots = gauge(
@@ -160,6 +163,10 @@ class ReplicaMetrics:
     def became_unknown(self, reason: str) -> None:
         """Count a doubt."""
         self._unknown.labels(reason).inc()
+
+    def looked(self, finding: str) -> None:
+        """Count a look at what a webhook told of."""
+        self._looks.labels(finding).inc()
 
     def in_flight(self, attempts: int, unanswered: int) -> None:
         """Show how much is being carried, and how much of it has no answer yet."""
