@@ -64,6 +64,7 @@ async def migrate(context: AppContext) -> None:
 def api_member(context: AppContext, name: str, port: int) -> ManagedProcess:
     """One process of the REST API."""
     own = context.processor() | {
+        "STRIPE_WEBHOOK_SECRET": context.keys.webhook_secret,
         "MIDDLEMAN_DATABASE_URL": context.postgres.dsn(
             user="middleman_api", password=context.keys.db_password_api
         ),

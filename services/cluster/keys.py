@@ -13,8 +13,8 @@ _FILE = "keys.json"
 
 @dataclass(frozen=True, slots=True)
 class ClusterKeys:
-    """Passwords of the database roles, the API key that migrations create, the sandbox's keys, and what
-    `POST /leader/resign` at a replica's operations endpoint asks for.
+    """Passwords of the database roles, the API key that migrations create, the sandbox's keys, what
+    `POST /leader/resign` at a replica's operations endpoint asks for, and what signs webhooks to the API.
     """
 
     db_password_api: str
@@ -24,6 +24,7 @@ class ClusterKeys:
     sandbox_api_key: str
     sandbox_admin_key: str
     ops_token: str
+    webhook_secret: str
 
     @classmethod
     def generate(cls) -> Self:
@@ -36,6 +37,7 @@ class ClusterKeys:
             sandbox_api_key=f"sk_test_{secrets.token_hex(24)}",
             sandbox_admin_key=f"admin_{secrets.token_hex(24)}",
             ops_token=f"ops_{secrets.token_hex(24)}",
+            webhook_secret=f"whsec_{secrets.token_hex(24)}",
         )
 
     @classmethod

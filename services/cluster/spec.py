@@ -35,7 +35,9 @@ class ClusterSpec:
     `data_dir` holds everything and may be used by one cluster at a time; `fresh` empties it first.
     `links` puts a controllable link between each replica and everything it talks to (`Cluster.links`).
     `extra_env` is keyed by a kind (`migrate`, `api`, `replica`, `sandbox`) or by a member's name
-    (`replica-2`), the name winning. Without the sandbox, `stripe_api_key` has to be a Stripe test key.
+    (`replica-2`), the name winning. With `webhooks` the sandbox delivers to the first API what the API takes; without,
+    somebody else may: the API has its secret in any case. Without the sandbox, `stripe_api_key` has to be a Stripe test
+    key.
     """
 
     data_dir: Path
@@ -44,6 +46,7 @@ class ClusterSpec:
     etcd_members: int = 3
     with_sandbox: bool = True
     sandbox_options: tuple[str, ...] = ()
+    webhooks: bool = False
     stripe_api_key: str | None = None
     lease_ttl_s: int = 3
     environment: Environment = "test"
@@ -59,6 +62,8 @@ class ClusterSpec:
             value: int = getattr(self, name)
             if value < minimum:
                 raise ValueError(f"{name}={value}: must be at least {minimum}")
+        if self.webhooks and not (self.with_sandbox and self.apis):
+            raise ValueError("webhooks=True needs the sandbox, which delivers, and an API, which takes")
         if self.with_sandbox and self.stripe_api_key is not None:
             raise ValueError("stripe_api_key is for Stripe itself: leave it out, or set with_sandbox=False")
         if not self.with_sandbox and self.stripe_api_key is None:

@@ -10,7 +10,7 @@ from cluster.app import AppContext, api_member, replica_links, replica_member
 from cluster.etcd import EtcdCluster
 from cluster.keys import ClusterKeys
 from cluster.links import ReplicaLinks
-from cluster.ports import ReservedPort, reserve_port
+from cluster.ports import HOST, ReservedPort, reserve_port
 from cluster.postgres import PostgresServer
 from cluster.process import ManagedProcess
 from cluster.sandbox import SandboxServer
@@ -18,6 +18,7 @@ from cluster.spec import ClusterSpec
 from cluster.together import gather_all
 
 PORTS_FILE = "ports.json"
+_EVENTS = ("payment_intent.succeeded", "payment_intent.canceled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class Topology:
         etcd = EtcdCluster(
             spec.data_dir / "etcd", members=spec.etcd_members, timing=spec.etcd_timing, log_dir=logs
         )
-        sandbox = _sandbox(spec, keys, kept.get("sandbox"), logs) if spec.with_sandbox else None
+        apis = {name: reserve_port(kept.get(name)) for name in _names("api", spec.apis)}
+        webhooks = _webhooks(apis["api-1"], keys) if spec.webhooks else ()
+        sandbox = _sandbox(spec, keys, kept.get("sandbox"), logs, webhooks) if spec.with_sandbox else None
         context = AppContext(
             spec=spec,
             keys=keys,
@@ -56,7 +59,6 @@ class Topology:
             stripe_api_key=sandbox.api_key if sandbox is not None else spec.stripe_api_key or "",
             stripe_api_base=sandbox.url if sandbox is not None else "",
         )
-        apis = {name: reserve_port(kept.get(name)) for name in _names("api", spec.apis)}
         replicas = {name: reserve_port(kept.get(name)) for name in _names("replica", spec.replicas)}
         links = {
             name: replica_links(context, name, port.number) for name, port in replicas.items() if spec.links
@@ -126,14 +128,25 @@ def _names(kind: str, count: int) -> list[str]:
     return [f"{kind}-{number}" for number in range(1, count + 1)]
 
 
-def _sandbox(spec: ClusterSpec, keys: ClusterKeys, preferred_port: int | None, logs: Path) -> SandboxServer:
+def _webhooks(api: ReservedPort, keys: ClusterKeys) -> tuple[str, ...]:
+    """The sandbox's options to deliver to that API what it takes."""
+    return (
+        *("--webhook-url", f"http://{HOST}:{api.number}/webhooks/stripe"),
+        *("--webhook-secret", keys.webhook_secret),
+        *(word for event in _EVENTS for word in ("--webhook-event", event)),
+    )
+
+
+def _sandbox(
+    spec: ClusterSpec, keys: ClusterKeys, preferred_port: int | None, logs: Path, options: tuple[str, ...]
+) -> SandboxServer:
     return SandboxServer(
         spec.data_dir / "sandbox",
         api_key=keys.sandbox_api_key,
         admin_key=keys.sandbox_admin_key,
         preferred_port=preferred_port,
         command=spec.commands.sandbox,
-        options=spec.sandbox_options,
+        options=(*options, *spec.sandbox_options),
         env=spec.env_for("sandbox", "sandbox"),
         log_path=logs / "sandbox.log",
     )

@@ -73,11 +73,12 @@ class Sandbox:
         api_key: str,
         admin_key: str,
         rate_limit_per_s: float | None = None,
-        with_webhooks: bool = False,
+        delivers: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`delivers`: whether events of a type go to a webhook."""
         self._storage = storage
         self._api_key = api_key
-        self._with_webhooks = with_webhooks
+        self._delivers = delivers
         self._loop = asyncio.get_running_loop()
         self._clock = Clock(float(storage.meta("clock_offset_s") or 0))
         self.world = World(self._clock)
@@ -260,7 +261,7 @@ class Sandbox:
             )
             for event in events
         ]
-        deliveries = [(event.seq,) for event in events] if self._with_webhooks else []
+        deliveries = [(event.seq,) for event in events if self._delivers(event.type)]
         try:
             self._storage.commit(objects, keys, answers, rows, deliveries)
         except Exception:

@@ -56,6 +56,13 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     _add_secret(parser, "--admin-key", "bearer key of /admin", required=True)
     parser.add_argument("--webhook-url", help="where events are delivered")
     _add_secret(parser, "--webhook-secret", "whsec_…, signs the deliveries; needed with --webhook-url")
+    parser.add_argument(
+        "--webhook-event",
+        action="append",
+        default=[],
+        metavar="TYPE",
+        help="deliver events of this type only, such as payment_intent.succeeded; may be repeated (default: all)",
+    )
     parser.add_argument("--rate-limit-per-s", type=float, help="requests per second and operation before 429")
     given = parser.parse_args(arguments)
     if not 0 <= given.port <= 65535:
@@ -97,14 +104,19 @@ def _content(path: str) -> str:
 
 def _webhook(given: argparse.Namespace) -> Endpoint | None:
     if given.webhook_url is None:
-        if given.webhook_secret is not None:
-            raise Misuse("--webhook-secret without --webhook-url: give both or neither")
+        for name, value in (
+            ("--webhook-secret", given.webhook_secret),
+            ("--webhook-event", given.webhook_event),
+        ):
+            if value:
+                raise Misuse(f"{name} without --webhook-url: give both or neither")
         return None
     if urlsplit(given.webhook_url).scheme not in ("http", "https"):
         raise Misuse(f"--webhook-url {given.webhook_url} is no http(s) URL")
     if not (given.webhook_secret or "").startswith("whsec_"):
         raise Misuse("--webhook-url needs --webhook-secret whsec_…")
-    return Endpoint(given.webhook_url, given.webhook_secret)
+    # Any word may be a type: Stripe has hundreds, and ours are a few of them.
+    return Endpoint(given.webhook_url, given.webhook_secret, frozenset(given.webhook_event))
 
 
 async def serve(options: Options) -> None:
@@ -122,7 +134,7 @@ async def serve(options: Options) -> None:
         api_key=options.api_key,
         admin_key=options.admin_key,
         rate_limit_per_s=options.rate_limit_per_s,
-        with_webhooks=options.webhook is not None,
+        delivers=(lambda _: False) if options.webhook is None else options.webhook.wants,
     )
     connections: set[Connection] = set()
     try:

@@ -33,10 +33,15 @@ IDLE_POLL_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to deliver, and the secret that signs."""
+    """Where to deliver, the secret that signs, and which types of events; none means all of them."""
 
     url: str
     secret: str
+    events: frozenset[str] = frozenset()
+
+    def wants(self, event_type: str) -> bool:
+        """Whether events of that type are delivered. Stripe calls the list `enabled_events`; `*` in it is all."""
+        return not self.events or "*" in self.events or event_type in self.events
 
 
 def sign(payload: bytes, secret: str, timestamp: int) -> str:

@@ -20,11 +20,18 @@ _numbers = count(1)
 
 @asynccontextmanager
 async def running_cluster(
-    root: Path, *, replicas: int = 2, extra_env: Mapping[str, Mapping[str, str]] | None = None
+    root: Path,
+    *,
+    replicas: int = 2,
+    webhooks: bool = False,
+    extra_env: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[Cluster]:
     """A cluster with an empty database below `root`."""
     spec = ClusterSpec(
-        data_dir=root / f"chaos-{next(_numbers)}", replicas=replicas, extra_env=extra_env or {}
+        data_dir=root / f"chaos-{next(_numbers)}",
+        replicas=replicas,
+        webhooks=webhooks,
+        extra_env=extra_env or {},
     )
     async with Cluster(spec) as cluster:
         yield cluster

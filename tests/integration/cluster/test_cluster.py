@@ -65,6 +65,8 @@ async def test_api_and_replicas_are_told_what_they_need(data_dir: Path) -> None:
     assert first["MIDDLEMAN_LEASE_TTL_S"] == "5"
     assert first["MIDDLEMAN_OPS_TOKEN"] == keys.ops_token
     assert "MIDDLEMAN_OPS_TOKEN" not in api
+    assert api["STRIPE_WEBHOOK_SECRET"] == keys.webhook_secret
+    assert "STRIPE_WEBHOOK_SECRET" not in first
     assert first["MIDDLEMAN_ETCD_ENDPOINTS"] == ",".join(cluster_endpoints(data_dir))
     for environment in (api, first):
         assert environment["STRIPE_API_KEY"] == keys.sandbox_api_key

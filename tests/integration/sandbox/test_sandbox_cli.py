@@ -34,6 +34,10 @@ def start(*options: str) -> tuple[int, str]:
         ([*GOOD, "--data-dir", "x", "--port", "eighty"], "invalid int value"),
         ([*GOOD, "--data-dir", "x", "--webhook-url", "http://localhost/"], "needs --webhook-secret"),
         (
+            [*GOOD, "--data-dir", "x", "--webhook-event", "charge.failed"],
+            "--webhook-event without --webhook-url",
+        ),
+        (
             [*GOOD, "--data-dir", "x", "--webhook-url", "ftp://x", "--webhook-secret", "whsec_x"],
             "no http(s) URL",
         ),

@@ -91,6 +91,22 @@ def test_events_are_delivered_with_a_signature_that_stripes_own_verifier_accepts
         stripe.Webhook.construct_event(body + " ", header, SECRET)
 
 
+def test_only_the_types_that_were_asked_for_are_delivered(
+    new_sandbox: Callable[..., SandboxProcess], receiver: Receiver
+) -> None:
+    wanted = ("payment_intent.succeeded", "payment_intent.canceled")
+    options = [word for name in wanted for word in ("--webhook-event", name)]
+    sandbox = new_sandbox("--webhook-url", receiver.url, "--webhook-secret", SECRET, *options)
+    for _ in range(
+        2
+    ):  # of the first, whatever comes after its last would have come by the time of the second
+        pay(sandbox)
+        receiver.wait_for(lambda: bool(receiver.deliveries))
+    receiver.wait_for(lambda: len(receiver.deliveries) >= 2)
+    assert receiver.types() == ["payment_intent.succeeded"] * 2
+    assert len(sandbox.sdk().v1.events.list({"limit": 100}).data) == 6, "they are shown all the same"
+
+
 def test_a_failed_delivery_is_repeated_until_it_succeeds(
     new_sandbox: Callable[..., SandboxProcess], receiver: Receiver
 ) -> None:

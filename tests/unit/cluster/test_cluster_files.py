@@ -47,6 +47,7 @@ def test_a_key_that_an_older_version_did_not_know_is_added_to_the_kept_ones(tmp_
     keys = ClusterKeys.load_or_generate(tmp_path)
     assert keys.api_key == "mk_test_old"
     assert keys.db_password_judge
+    assert keys.webhook_secret.startswith("whsec_")
 
 
 @pytest.mark.parametrize("sandbox", [None, SandboxState("http://s", "sk_test_1", "admin")])

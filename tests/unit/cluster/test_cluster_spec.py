@@ -16,6 +16,8 @@ from cluster.spec import ClusterSpec
         ({"lease_ttl_s": 0}, "lease_ttl_s=0: must be at least 1"),
         ({"stripe_api_key": "sk_test_x"}, "leave it out, or set with_sandbox=False"),
         ({"with_sandbox": False}, "needs stripe_api_key=sk_test_"),
+        ({"webhooks": True, "apis": 0}, "webhooks=True needs the sandbox"),
+        ({"webhooks": True, "with_sandbox": False, "stripe_api_key": "sk_test_x"}, "needs the sandbox"),
     ],
 )
 def test_a_spec_that_cannot_work_is_refused_with_what_to_change(wrong: dict[str, Any], message: str) -> None:
