@@ -10,7 +10,8 @@ class Access:
     """Addresses and keys of everything that is driven from outside.
 
     `database_url` is the superuser's, to look and to hurt; `judge_database_url` may only read. `ops_urls` has the
-    operations endpoint of every replica by its name, reached past any link. `ops_token` lets `POST /leader/resign`.
+    operations endpoint of every replica by its name, reached past any link. `ops_token` lets `POST /leader/resign`,
+    `webhook_secret` signs what the API takes for the processor's; empty where it is not at hand.
     """
 
     api_urls: tuple[str, ...]
@@ -22,3 +23,4 @@ class Access:
     sandbox_admin_key: str
     ops_urls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ops_token: str = ""
+    webhook_secret: str = ""

@@ -50,7 +50,12 @@ class Place:
             sandbox_admin_key=self._secret("operator/sandbox-admin-key"),
             ops_urls=ops_urls,
             ops_token=self._secret("operator/ops-token"),
+            webhook_secret=self._secret_if_any("operator/stripe-webhook-secret"),
         )
+
+    def _secret_if_any(self, name: str) -> str:
+        """What a stack that was last started by an older version does not have yet."""
+        return self._secret(name) if (self.secrets_dir / name).exists() else ""
 
     def _secret(self, name: str) -> str:
         try:

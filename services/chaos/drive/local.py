@@ -45,6 +45,7 @@ class LocalTarget:
             sandbox_admin_key=sandbox.admin_key,
             ops_urls={replica.name: replica.url for replica in cluster.replicas},
             ops_token=cluster.keys.ops_token,
+            webhook_secret=cluster.keys.webhook_secret,
         )
 
     @property

@@ -1,8 +1,8 @@
-"""Group 6: the processor loses replies, fails, refuses for a while, takes long, dies, and forgets its keys."""
+"""Group 6: the processor loses replies, fails, refuses for a while, takes long, dies, forgets its keys, and tells."""
 
 from contextlib import AsyncExitStack
 
-from chaos.drive.stage import Skipped, Stage
+from chaos.drive.stage import Stage
 from chaos.faults.processor import down
 from chaos.faults.rules import (
     CONFIRM,
@@ -31,6 +31,7 @@ from chaos.scenarios.doubt import (
 )
 from chaos.scenarios.scenario import Scenario
 from chaos.scenarios.storms import too_many_requests, too_many_requests_retry_after
+from chaos.scenarios.webhooks import webhooks_disordered
 
 LOST = ("connection_lost",)
 BROKEN = ("connection_lost", "garbled")
@@ -155,13 +156,6 @@ async def processor_killed(stage: Stage) -> None:
     await stage.expect_charging(fault)
 
 
-async def webhooks_disordered(stage: Stage) -> None:
-    """Duplicated, reordered, delayed: once there is an inbound webhook."""
-    raise Skipped(
-        "the product takes no inbound webhooks: outcomes come from answers, and from reading the payment intent"
-    )
-
-
 _GROUP = "processor"
 
 PROCESSOR: tuple[Scenario, ...] = (
@@ -225,7 +219,8 @@ PROCESSOR: tuple[Scenario, ...] = (
     Scenario(
         name="webhooks-disordered",
         group=_GROUP,
-        shows="Webhooks that come twice, late and in any order change nothing that reading has not shown.",
+        shows="Webhooks that come twice, late, in any order or forged lead to what the processor shows, and no further.",
         play=webhooks_disordered,
+        limit_s=90.0,
     ),
 )

@@ -69,6 +69,9 @@ async def test_the_keys_are_read_from_the_stacks_own_volumes(place: Place) -> No
     access = (await target_on(FakeEngine.stack(), place)).access
     assert access.api_key == "the operator/api-key"
     assert access.database_url == "the owner/database-url"
+    assert access.webhook_secret == "", "as in a stack from before there were webhooks"
+    (place.secrets_dir / "operator/stripe-webhook-secret").write_text("whsec_x\n")
+    assert (await target_on(FakeEngine.stack(), place)).access.webhook_secret == "whsec_x"
     (place.secrets_dir / "sandbox/api-key").unlink()
     with pytest.raises(TargetError, match=r"sandbox/api-key.*init"):
         _ = (await target_on(FakeEngine.stack(), place)).access
