@@ -1,7 +1,8 @@
 """One shot, at every start, before everything else: what is missing is made, what is there is kept.
 
 SECRETS_DIR holds one directory for each reader, ETCD_DATA_DIR one for each member's data; STRIPE_API_KEY, if set, is a
-key of Stripe's test mode. Exit status 0 done, 2 with one line that says what to do.
+key of Stripe's test mode, STRIPE_WEBHOOK_SECRET the secret of an endpoint that it delivers to. Exit status 0 done, 2 with
+one line that says what to do.
 """
 
 import os
@@ -9,17 +10,18 @@ import sys
 from pathlib import Path
 
 from deploy.init.certificates import Authority
-from deploy.init.keys import CannotInit, keys, stripe
-from deploy.init.places import ETCD_MEMBERS, SANDBOX_URL, etcd_certificates, secrets
+from deploy.init.keys import CannotInit, keys, stripe, webhook
+from deploy.init.places import ETCD_MEMBERS, SANDBOX_URL, Processor, etcd_certificates, secrets
 
 
-def init(secrets_dir: Path, etcd_data_dir: Path, stripe_api_key: str) -> int:
+def init(secrets_dir: Path, etcd_data_dir: Path, stripe_api_key: str, webhook_secret: str = "") -> int:
     """How many files were laid down or changed. Raises `CannotInit`."""
     authority = secrets_dir / "authority"
     made = keys(authority)
     stripe_key, stripe_base = stripe(authority, stripe_api_key, made["sandbox-api-key"], SANDBOX_URL)
+    signed_by = webhook(webhook_secret, made["stripe-webhook-secret"], at_stripe=bool(stripe_api_key))
     places = [
-        *secrets(made, stripe_key, stripe_base),
+        *secrets(made, Processor(stripe_key, stripe_base, *signed_by)),
         *etcd_certificates(Authority(authority, "etcd-clients"), Authority(authority, "etcd-peers")),
     ]
     for member in ETCD_MEMBERS:
@@ -32,7 +34,8 @@ def main() -> int:
     """Exit status."""
     root, data = (Path(os.environ.get(name, "")) for name in ("SECRETS_DIR", "ETCD_DATA_DIR"))
     try:
-        changed = init(root, data, os.environ.get("STRIPE_API_KEY", "").strip())
+        given = (os.environ.get(name, "").strip() for name in ("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET"))
+        changed = init(root, data, *given)
     except CannotInit as error:
         print(f"init: {error}", file=sys.stderr)
         return 2

@@ -24,6 +24,7 @@ _MADE: Mapping[str, Callable[[], str]] = {
     "sandbox-api-key": _hex("sk_test_"),
     "sandbox-admin-key": _hex("admin_"),
     "ops-token": _hex("ops_"),
+    "stripe-webhook-secret": _hex("whsec_"),
     "grafana-password": _hex(),
 }
 
@@ -57,3 +58,22 @@ def stripe(authority: Path, given: str, sandbox_key: str, sandbox_url: str) -> t
         )
     put(kept, chosen.encode())
     return (given, "") if given else (sandbox_key, sandbox_url)
+
+
+def webhook(given: str, made: str, *, at_stripe: bool) -> tuple[str, str]:
+    """(secrets that the API takes webhooks with, secret that the sandbox signs with); empty: none.
+
+    Stripe signs with the secret of its own endpoint, so without a `given` one the API takes none from there.
+
+    Raises:
+        CannotInit: a given one is no endpoint's secret.
+    """
+    secrets = [part.strip() for part in given.split(",") if part.strip()]
+    if not all(secret.startswith("whsec_") for secret in secrets):
+        raise CannotInit(
+            "STRIPE_WEBHOOK_SECRET must be an endpoint's secret (whsec_…), as `stripe listen` prints it: correct it in .env"
+        )
+    if at_stripe:
+        return ",".join(secrets), made
+    chosen = secrets or [made]
+    return ",".join(chosen), chosen[0]

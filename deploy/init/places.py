@@ -26,7 +26,17 @@ class Place:
         return put(root / self.reader / self.name, self.content, self.mode)
 
 
-def secrets(keys: Mapping[str, str], stripe_key: str, stripe_base: str) -> Iterator[Place]:
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """Who charges: its key and base URL; which secrets sign its webhooks, and with which the sandbox would."""
+
+    key: str
+    base: str
+    webhook_secrets: str
+    sandbox_webhook_secret: str
+
+
+def secrets(keys: Mapping[str, str], processor: Processor) -> Iterator[Place]:
     """Passwords, keys, and URLs that hold passwords."""
 
     def url(role: str, password: str) -> str:
@@ -42,21 +52,28 @@ def secrets(keys: Mapping[str, str], stripe_key: str, stripe_base: str) -> Itera
         },
         "api": {
             "database-url": url("middleman_api", "api"),
-            "stripe-api-key": stripe_key,
-            "stripe-api-base": stripe_base,
+            "stripe-api-key": processor.key,
+            "stripe-api-base": processor.base,
+            "stripe-webhook-secret": processor.webhook_secrets,
         },
         "replica": {
             "database-url": url("middleman_replica", "replica"),
-            "stripe-api-key": stripe_key,
-            "stripe-api-base": stripe_base,
+            "stripe-api-key": processor.key,
+            "stripe-api-base": processor.base,
             "ops-token": keys["ops-token"],
         },
-        "sandbox": {"api-key": keys["sandbox-api-key"], "admin-key": keys["sandbox-admin-key"]},
+        "sandbox": {
+            "api-key": keys["sandbox-api-key"],
+            "admin-key": keys["sandbox-admin-key"],
+            "webhook-secret": processor.sandbox_webhook_secret,
+        },
         "operator": {
             "api-key": keys["api-key"],
             "ops-token": keys["ops-token"],
             "judge-database-url": url("middleman_judge", "judge"),
             "sandbox-admin-key": keys["sandbox-admin-key"],
+            # What the chaos script signs with.
+            "stripe-webhook-secret": processor.sandbox_webhook_secret,
         },
     }
     for reader, files in by_reader.items():

@@ -36,8 +36,8 @@ def volumes(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _init(volumes: Path, stripe_api_key: str = "") -> int:
-    return init(volumes / "secrets", volumes / "etcd", stripe_api_key)
+def _init(volumes: Path, stripe_api_key: str = "", webhook_secret: str = "") -> int:
+    return init(volumes / "secrets", volumes / "etcd", stripe_api_key, webhook_secret)
 
 
 def _contents(volumes: Path) -> dict[str, bytes]:
@@ -159,6 +159,58 @@ def test_with_a_key_of_stripes_stripe_is_charged_through(volumes: Path) -> None:
     assert found["replica/stripe-api-key"] == found["api/stripe-api-key"] == b"sk_test_given"
     _init(volumes, "sk_test_rolled")
     assert _contents(volumes)["replica/stripe-api-key"] == b"sk_test_rolled"
+
+
+WEBHOOK_SECRETS = ("api/stripe-webhook-secret", "sandbox/webhook-secret", "operator/stripe-webhook-secret")
+
+
+def test_the_sandbox_signs_webhooks_with_what_the_api_and_the_chaos_script_know(volumes: Path) -> None:
+    _init(volumes)
+    found = _contents(volumes)
+    [secret] = {found[name] for name in WEBHOOK_SECRETS}
+    assert re.fullmatch(rb"whsec_[0-9a-f]{48}", secret)
+
+
+def test_a_stack_of_an_older_version_gets_its_webhook_secret_at_the_next_start(volumes: Path) -> None:
+    _init(volumes)
+    before = _contents(volumes)
+    for name in (*WEBHOOK_SECRETS, "authority/stripe-webhook-secret"):
+        (volumes / "secrets" / name).unlink()
+    assert _init(volumes) == 3
+    after = _contents(volumes)
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == {
+        *WEBHOOK_SECRETS,
+        "authority/stripe-webhook-secret",
+    }
+    assert _init(volumes) == 0
+
+
+def test_a_given_webhook_secret_is_taken_instead(volumes: Path) -> None:
+    _init(volumes, "", "whsec_given, whsec_next")
+    found = _contents(volumes)
+    assert [found[name] for name in WEBHOOK_SECRETS] == [
+        b"whsec_given,whsec_next",
+        b"whsec_given",
+        b"whsec_given",
+    ]
+
+
+def test_at_stripe_webhooks_are_taken_with_stripes_own_secret_or_not_at_all(volumes: Path) -> None:
+    _init(volumes, "sk_test_given")
+    assert _contents(volumes)["api/stripe-webhook-secret"] == b""
+    _init(volumes, "sk_test_given", "whsec_given")
+    found = _contents(volumes)
+    assert found["api/stripe-webhook-secret"] == b"whsec_given"
+    assert found["sandbox/webhook-secret"] != b"whsec_given", (
+        "it is nobody's processor, and signs with its own"
+    )
+
+
+def test_what_is_no_webhook_secret_is_refused_and_not_shown(volumes: Path) -> None:
+    with pytest.raises(CannotInit, match="whsec_") as refused:
+        _init(volumes, "", "sk_test_hush")
+    assert "hush" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("first", "then"), [("", "sk_test_given"), ("sk_test_given", "")])
