@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from chaos.drive.local import links_to
 from chaos.drive.record import Fault
@@ -28,6 +29,16 @@ MODES: dict[str, LinkMode] = {
 # A client of PostgreSQL may ask for TLS before anything else, and gets one byte
 # (https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-SSLREQUEST).
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+_READ_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came back to one question, and how long it took; `is_whole`: it came to its own end."""
+
+    took_s: float
+    size_bytes: int
+    is_whole: bool
 
 
 @asynccontextmanager
@@ -90,28 +101,37 @@ def links_of(stage: Stage, replica: str, sides: Sequence[Side]) -> list[tuple[Si
 
 
 async def answered_after_s(side: Side, link: Link, within_s: float, path: str = "/livez") -> float | None:
-    """How long a question through the link takes to be answered; None when it is not, within that time.
+    """How long a question through the link takes to be answered; None when it is not, within that time."""
+    told = await heard(side, link, within_s, path)
+    return told.took_s if told.is_whole else None
+
+
+async def heard(side: Side, link: Link, within_s: float, path: str) -> Heard:
+    """What comes back, within that time, when a question is asked through the link.
 
     Members that speak HTTP are asked for `path`; whatever they say to it is an answer.
     """
     host, _, port = link.endpoint.rpartition(":")
     asked_s = time.monotonic()
+    size_bytes, is_over = 0, False
     writer = None
     try:
         async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(host, int(port))
             if side is Side.POSTGRES:
                 writer.write(_SSL_REQUEST)
-                answer = await reader.read(1)
+                size_bytes, is_over = len(await reader.read(1)), True
             else:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n".encode())
-                answer = await reader.read()
+                while piece := await reader.read(_READ_BYTES):
+                    size_bytes += len(piece)
+                is_over = True
     except (OSError, TimeoutError):
-        return None
+        is_over = False
     finally:
         if writer is not None:
             writer.close()
-    return time.monotonic() - asked_s if answer else None
+    return Heard(time.monotonic() - asked_s, size_bytes, is_whole=is_over and size_bytes > 0)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from chaos.faults import partitions, replicas
 from chaos.faults.links import MODES, answered_after_s, cut, flapping
 from chaos.faults.mixable import LEADER, MixFault
 from chaos.faults.processes import all_killed, armed, frozen, killed, restored, stuttering, terminated
-from cluster.links import BLACK_HOLE, DEAF, MUTE, PASS, REFUSE, Link, delayed
+from cluster.links import BLACK_HOLE, DEAF, MUTE, PASS, REFUSE, Link, delayed, throttled
 
 KINDS = {kind.name: kind for kind in (*replicas.MIX, *partitions.MIX)}
 SEEDS = range(50)
@@ -154,12 +154,12 @@ def test_the_mix_cuts_every_side_in_every_way() -> None:
 
 
 @asynccontextmanager
-async def a_link() -> AsyncIterator[Link]:
+async def a_link(told: bytes = b"N") -> AsyncIterator[Link]:
     """A link to somebody who answers whatever is said."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
-        writer.write(b"N")
+        writer.write(told)
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
@@ -184,3 +184,16 @@ async def test_a_link_is_asked_whether_anything_comes_back(side: Side) -> None:
         assert took_s >= 0.19
         link.set_mode(PASS)
         assert await answered_after_s(side, link, 5.0) is not None
+
+
+async def test_a_thin_line_is_seen_however_little_there_is_to_bring(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"whom": "replica-1", "sides": ["processor"], "bytes_per_s": 8000}
+    async with a_link(b"x" * 800) as link:
+        monkeypatch.setattr(partitions, "links_of", lambda *_: [(Side.PROCESSOR, link)])
+        stage = a_stage(Verbs())
+        async with stage.fault("throttle", "replica-1") as fault:
+            with pytest.raises(NotSeenError):
+                await partitions.observe_thin(stage, settings, 5.0, fault)
+            link.set_mode(throttled(8000, 8000))
+            took_s = await partitions.observe_thin(stage, settings, 5.0, fault)
+    assert took_s >= 0.1
