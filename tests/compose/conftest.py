@@ -79,5 +79,4 @@ def stack(image: str, step: Step, request: pytest.FixtureRequest) -> Iterator[St
         print(stack.compose("logs", "--tail", "60"))
         raise
     finally:
-        with step("down -v"):
-            stack.down()
+        stack.down()

@@ -48,8 +48,7 @@ def test_a_killed_leader_loses_its_lease_to_its_followers_at_once(
         "docker kill of the leader → successor in office, by its own clock",
         f"{measured['in_office_ms']:.0f} ms",
     )
-    waited = ", nothing being due" if measured["idle"] else ""
-    note(f"… → first charge, by the database's clock{waited}", f"{took_s * 1000:.0f} ms")
+    note(f"… → first charge, by the database's clock{_waited(measured)}", f"{took_s * 1000:.0f} ms")
     # Its followers took the lease away, whatever else this machine was busy with.
     assert "leader.revoked" in _logged_since(stack, died_at)
     docker("start", leader)
@@ -67,7 +66,11 @@ def test_a_leader_cut_off_from_etcd_is_replaced_and_comes_back_as_a_follower(
     aliases = disconnect(network, leader)
     try:
         took_s = _take_over(stack, term, cut_at)
-        note("leader cut off from etcd → first charge (lease of 3 s)", f"{took_s:.2f} s")
+        successor = stack.get("/v1/leadership")["term"]
+        office_s = (datetime.fromisoformat(successor["started_at"]) - cut_at).total_seconds()
+        note("leader cut off from etcd → successor in office (lease of 3 s)", f"{office_s:.2f} s")
+        note(f"… → first charge{_waited(_measured(stack, cut_at))}", f"{took_s:.2f} s")
+        assert successor["number"] == term + 1
         assert stack.leader()[0] != leader
         assert _leads(stack, leader) is False
     finally:
@@ -192,6 +195,10 @@ def _measured(stack: Stack, since: datetime) -> dict[str, Any]:
         return min(map(json.loads, lines), key=lambda line: line["token"], default=None)
 
     return until(found, "the successor tells how long it took")
+
+
+def _waited(measured: dict[str, Any]) -> str:
+    return ", nothing being due before" if measured["idle"] else ""
 
 
 def _logged_since(stack: Stack, since: datetime) -> str:

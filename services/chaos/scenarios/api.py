@@ -98,7 +98,9 @@ async def same_key_at_two_instances(stage: Stage) -> None:
 
 async def _subscribing(stage: Stage, writes: Writes) -> list[Write]:
     """Subscriptions about to be asked for, each by a customer of its own."""
-    people = await writes.all(writes.urls[1], [customer(email(stage)) for _ in range(CUSTOMERS)], RESUMED_WITHIN_S)
+    people = await writes.all(
+        writes.urls[1], [customer(email(stage)) for _ in range(CUSTOMERS)], RESUMED_WITHIN_S
+    )
     plan_id = await stage.eyes.value(_PLAN)
     return [subscription(each.id, plan_id) for each in people]
 
