@@ -75,7 +75,8 @@ class Once:
     ) -> Answer:
         """Run `outside(resource id)`, which returns the effect to run in the closing transaction.
 
-        Raises as `atomically` does, and whatever `outside` raises: a repeat may then resume at once.
+        Raises as `atomically` does, and whatever `outside` raises. Whatever is raised after the reservation, a repeat
+        may resume at once.
         """
         resource_id = self.new_id(prefix)
         if ticket is None:
@@ -86,20 +87,23 @@ class Once:
         if isinstance(reserved, Answer):
             return reserved
         try:
-            effect = await outside(reserved)
+            return await self._finish(mine, await outside(reserved), render)
         except Exception:
             await self._release(mine)
             raise
 
-        async def close(transaction: AccountsTransaction) -> Answer:
+    async def _finish(
+        self, ticket: Ticket, effect: Callable[[AccountsTransaction], Awaitable[T]], render: Render[T]
+    ) -> Answer:
+        async def work(transaction: AccountsTransaction) -> Answer:
             # Whoever resumed meanwhile may have been faster; the answer is theirs then.
-            if (told := await transaction.recall(mine)) is not None:
+            if (told := await transaction.recall(ticket)) is not None:
                 return told
             answer = render(await effect(transaction))
-            await transaction.remember(mine, answer)
+            await transaction.remember(ticket, answer)
             return answer
 
-        return await self.accounts.transact(close)
+        return await self.accounts.transact(work)
 
     async def _release(self, ticket: Ticket) -> None:
         try:

@@ -91,6 +91,16 @@ async def test_a_ticket_that_cannot_be_released_hides_no_reason() -> None:
     assert accounts.transaction.released == 0
 
 
+async def test_a_database_that_is_away_for_the_closing_transaction_only_leaves_the_ticket_free_for_a_repeat() -> (
+    None
+):
+    accounts = FakeAccounts()
+    accounts.away = [False, True]  # there for the reservation, away for the effect, back for the release
+    with pytest.raises(StoreUnavailable):
+        await create(accounts, FakeProcessor())
+    assert accounts.transaction.released == 1
+
+
 async def test_nothing_is_sent_to_the_processor_before_the_ticket_is_reserved() -> None:
     accounts, processor = FakeAccounts(), FakeProcessor()
     accounts.away = [True]
