@@ -1,5 +1,6 @@
 """Group 6: the processor loses replies, fails, refuses for a while, takes long, dies, forgets its keys, and tells."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from chaos.drive.stage import Stage
@@ -46,6 +47,12 @@ _IN_TIME = """
     SELECT count(*) FROM payment_attempts
     WHERE created_at >= $1 AND unknown_at IS NULL AND settled_at - created_at >= make_interval(secs => $2)
 """
+# Who was not answered within a minute asks no more: repeats come all the time, and a key is held for half a minute.
+_HALF_MADE = """
+    SELECT count(*) FROM api_idempotency_keys
+    WHERE response_status IS NULL AND created_at < now() - interval '1 second' AND created_at > now() - interval '1 minute'
+"""
+HALF_MADE_FOR_S = 75.0
 _SUCCEEDED = "SELECT count(*) FROM payment_attempts WHERE status = 'succeeded'"
 
 
@@ -90,6 +97,8 @@ async def failures_of_what_was_done(stage: Stage) -> None:
 
 async def failures_remembered(stage: Stage) -> None:
     """500 under the key for good, and nothing was done: no key of ours helps until the processor has forgotten it."""
+    # What the API has half made is finished under the same keys: in a day's time they would make it anew.
+    await stage.expect("no request is half done", _nothing_half_made(stage), patience_s=HALF_MADE_FOR_S)
     since = await stage.eyes.clock()
     reads_before = await reads(stage) or 0
     try:
@@ -110,6 +119,14 @@ async def failures_remembered(stage: Stage) -> None:
             clock = await admin.change("GET", "clock")
             await admin.change("POST", "clock", {"offset_s": clock["offset_s"] + KEY_LIFE_S})
     await expect_found_out(stage, since, rule.fault, forgetting, reads_before=reads_before)
+
+
+def _nothing_half_made(stage: Stage) -> Callable[[], Awaitable[str | None]]:
+    async def look() -> str | None:
+        waiting: int = await stage.eyes.value(_HALF_MADE)
+        return None if waiting else "all are answered"
+
+    return look
 
 
 async def slow_replies(stage: Stage) -> None:
