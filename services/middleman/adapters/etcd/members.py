@@ -25,6 +25,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
+    # gRPC's own is thirty seconds: a container that starts again at another address would be missed for as long.
+    ("grpc.dns_min_time_between_resolutions_ms", 500),
     # Only to find dead connections: etcd allows pings every 5 s, too rare to notice a hung member.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 2_000),
