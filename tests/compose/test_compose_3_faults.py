@@ -70,7 +70,6 @@ def test_a_leader_cut_off_from_etcd_is_replaced_and_comes_back_as_a_follower(
         office_s = (datetime.fromisoformat(successor["started_at"]) - cut_at).total_seconds()
         note("leader cut off from etcd → successor in office (lease of 3 s)", f"{office_s:.2f} s")
         note(f"… → first charge{_waited(_measured(stack, cut_at))}", f"{took_s:.2f} s")
-        assert successor["number"] == term + 1
         assert stack.leader()[0] != leader
         assert _leads(stack, leader) is False
     finally:
