@@ -13,6 +13,7 @@ from cluster.links import BLACK_HOLE
 from cluster.spec import ClusterSpec
 
 DUE = 60
+DUE_PER_S = 20
 GIVEN_UP = "given up: nothing came back from the processor"
 CALL_TIMEOUT_S = 3
 
@@ -63,7 +64,8 @@ async def test_a_processor_that_is_away_for_everybody_costs_one_term_each_and_no
 async def test_a_leader_that_alone_cannot_reach_the_processor_lets_another_charge(world: FaultWorld) -> None:
     old = await world.leader()
     await world.slow_processor(200)
-    prefix = await world.subscribe(DUE)
+    # Some are on their way when it is cut off, and more are to come.
+    prefix = await world.subscribe_from_now_on(DUE, per_s=DUE_PER_S)
     await world.until_paid(prefix, 1)
     processor = world.cluster.links(old.name).processor
     assert processor is not None
