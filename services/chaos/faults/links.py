@@ -100,9 +100,9 @@ def links_of(stage: Stage, replica: str, sides: Sequence[Side]) -> list[tuple[Si
     return [(side, link) for side in sides for link in links_to(links, side)]
 
 
-async def answered_after_s(side: Side, link: Link, within_s: float, path: str = "/livez") -> float | None:
+async def answered_after_s(side: Side, link: Link, within_s: float) -> float | None:
     """How long a question through the link takes to be answered; None when it is not, within that time."""
-    told = await heard(side, link, within_s, path)
+    told = await heard(side, link, within_s, "/livez")
     return told.took_s if told.is_whole else None
 
 

@@ -1,6 +1,5 @@
 """Group 6: the processor loses replies, fails, refuses for a while, takes long, dies, forgets its keys, and tells."""
 
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from chaos.drive.stage import Stage
@@ -98,7 +97,7 @@ async def failures_of_what_was_done(stage: Stage) -> None:
 async def failures_remembered(stage: Stage) -> None:
     """500 under the key for good, and nothing was done: no key of ours helps until the processor has forgotten it."""
     # What the API has half made is finished under the same keys: in a day's time they would make it anew.
-    await stage.expect("no request is half done", _nothing_half_made(stage), patience_s=HALF_MADE_FOR_S)
+    await _expect_nothing_half_made(stage)
     since = await stage.eyes.clock()
     reads_before = await reads(stage) or 0
     try:
@@ -121,12 +120,12 @@ async def failures_remembered(stage: Stage) -> None:
     await expect_found_out(stage, since, rule.fault, forgetting, reads_before=reads_before)
 
 
-def _nothing_half_made(stage: Stage) -> Callable[[], Awaitable[str | None]]:
+async def _expect_nothing_half_made(stage: Stage) -> None:
     async def look() -> str | None:
         waiting: int = await stage.eyes.value(_HALF_MADE)
         return None if waiting else "all are answered"
 
-    return look
+    await stage.expect("no request is half done", look, patience_s=HALF_MADE_FOR_S)
 
 
 async def slow_replies(stage: Stage) -> None:

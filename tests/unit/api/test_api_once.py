@@ -91,9 +91,7 @@ async def test_a_ticket_that_cannot_be_released_hides_no_reason() -> None:
     assert accounts.transaction.released == 0
 
 
-async def test_a_database_that_is_away_for_the_closing_transaction_only_leaves_the_ticket_free_for_a_repeat() -> (
-    None
-):
+async def test_a_closing_transaction_that_fails_leaves_the_ticket_free_for_a_repeat() -> None:
     accounts = FakeAccounts()
     accounts.away = [False, True]  # there for the reservation, away for the effect, back for the release
     with pytest.raises(StoreUnavailable):
