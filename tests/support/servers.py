@@ -1,10 +1,10 @@
 """Real servers for the whole suite, each started once per test process, with data in a short path.
 
-A test that kills or freezes a member of a shared server leaves it healthy (`etcd_cluster.heal()`,
-`postgres_server.restart()`); a test that needs a broken server for long starts one of its own.
+A test that breaks a shared server leaves it healthy (`postgres_server.restart()`); a test that needs a broken
+server for long starts one of its own. A cluster is never idle, so those live no longer than the folder whose
+tests share them: three etcd members at heartbeats of 50 ms take a tenth of a core while nobody asks them anything.
 """
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from cluster.etcd import EtcdCluster
 from cluster.postgres import PostgresServer
 from cluster.sandbox import SandboxServer
 
@@ -32,15 +31,6 @@ async def postgres_server(server_root: Path) -> AsyncIterator[PostgresServer]:
     """PostgreSQL with an empty database `middleman`; use `create_database` for one of your own."""
     async with PostgresServer(server_root / "postgres") as server:
         yield server
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def etcd_cluster(server_root: Path) -> AsyncIterator[EtcdCluster]:
-    """Three members with a raft leader."""
-    # Off the loop: the first use may ask an etcd on PATH for its version.
-    cluster = await asyncio.to_thread(EtcdCluster, server_root / "etcd")
-    async with cluster:
-        yield cluster
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

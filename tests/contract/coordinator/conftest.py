@@ -1,7 +1,9 @@
 """Fixtures for the contract of `Coordinator`."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -11,6 +13,15 @@ from cluster.etcd import EtcdCluster
 from middleman.leadership.timing import LeaseTiming
 
 _prefixes = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def etcd_cluster(server_root: Path) -> AsyncIterator[EtcdCluster]:
+    """Three members with a raft leader, for the tests of this folder."""
+    # Off the loop: the first use may ask an etcd on PATH for its version.
+    cluster = await asyncio.to_thread(EtcdCluster, server_root / "etcd")
+    async with cluster:
+        yield cluster
 
 
 @pytest.fixture(params=["fake", "etcd"])

@@ -1,5 +1,6 @@
 """The embedded etcd: three members, each of which may fail."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,11 +14,20 @@ from cluster.health import http_client
 from cluster.ports import ReservedPort, reserve_port
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_etcd(server_root: Path) -> AsyncIterator[EtcdCluster]:
+    """One for all tests of this module."""
+    # Off the loop: the first use may ask an etcd on PATH for its version.
+    cluster = await asyncio.to_thread(EtcdCluster, server_root / "etcd-itself")
+    async with cluster:
+        yield cluster
+
+
 @pytest_asyncio.fixture
-async def etcd(etcd_cluster: EtcdCluster) -> AsyncIterator[EtcdCluster]:
+async def etcd(shared_etcd: EtcdCluster) -> AsyncIterator[EtcdCluster]:
     """The shared cluster, healthy again after the test."""
-    yield etcd_cluster
-    await etcd_cluster.heal()
+    yield shared_etcd
+    await shared_etcd.heal()
 
 
 def _encoded(text: str) -> str:

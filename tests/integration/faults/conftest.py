@@ -1,4 +1,4 @@
-"""One cluster for all faults of a test process; each test finds it healthy."""
+"""One cluster for all faults of this folder; each test finds it healthy."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest_asyncio
 from tests.support.fault_world import FaultWorld, fault_world
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def shared_world(server_root: Path) -> AsyncIterator[FaultWorld]:
     """The cluster, started when the first test needs it."""
     async with fault_world(server_root) as world:

@@ -6,17 +6,17 @@ import pytest
 from tests.support.fault_world import SAFE, FaultWorld
 
 DUE = 24
-AHEAD = 2  # a term's first attempts go ahead of the others
+NTH = 9  # a term's first attempts go ahead of the others, so its ninth is in the middle of a batch
 
 
 @pytest.mark.parametrize(
     ("point", "left_behind"),
     [
         ("after_claim=kill@2", "claimed"),
-        ("after_create=kill@9", "claimed"),
-        ("after_bind=kill@9", "bound"),
-        ("after_confirm_sent=kill@9", "bound"),
-        ("before_settle=kill@9", "bound"),
+        (f"after_create=kill@{NTH}", "claimed"),
+        (f"after_bind=kill@{NTH}", "bound"),
+        (f"after_confirm_sent=kill@{NTH}", "bound"),
+        (f"before_settle=kill@{NTH}", "bound"),
     ],
 )
 async def test_a_leader_killed_at_this_point_leaves_every_period_charged_once(
@@ -37,7 +37,7 @@ async def test_a_leader_killed_at_this_point_leaves_every_period_charged_once(
     progress = await world.progress(prefix)
     assert progress.invoices == DUE
     assert progress.open > 0
-    assert (progress.bound > AHEAD) == (left_behind == "bound")
+    assert (progress.bound >= NTH) == (left_behind == "bound"), "the ninth had come just so far"
 
     await world.revoke_leases()  # waiting for one to expire is another test's business
     await world.team(replica_1=SAFE)

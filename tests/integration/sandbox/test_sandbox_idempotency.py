@@ -103,15 +103,14 @@ def test_a_refusal_from_execution_is_remembered(http: httpx.Client) -> None:
 
 
 def test_of_many_concurrent_repeats_one_executes_and_the_others_conflict_or_replay(
-    sandbox: SandboxProcess,
+    sandbox: SandboxProcess, http: httpx.Client
 ) -> None:
     key = new_key()
     before = sandbox.admin("GET", "stats")["counts"]["payment_intents"]
-    sandbox.add_fault({"type": "latency", "latency_ms": 150}, operation="payment_intents.create")
+    sandbox.add_fault({"type": "latency", "latency_ms": 500}, operation="payment_intents.create")
 
     def post(_number: int) -> httpx.Response:
-        with sandbox.http() as client:
-            return client.post("/v1/payment_intents", data=CREATE, headers={"Idempotency-Key": key})
+        return http.post("/v1/payment_intents", data=CREATE, headers={"Idempotency-Key": key})
 
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(post, range(16)))
