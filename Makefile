@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Some environments forbid it; then each of the many processes of a demo or a test would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format lint types contracts requirements loadtest bench compose-demo compose-test clean
 
@@ -29,7 +32,7 @@ demo: $(STAMP) ## Start everything, charge subscribers, kill leaders, print the 
 # The core is what has to be right: its coverage is measured with every full run, and has a floor.
 CORE := domain ports leadership billing
 # In the order of their names, because most of what takes long comes early in it.
-FULL := -n 2 --dist loadfile --no-loadscope-reorder --cov-fail-under=90 --cov-report=term:skip-covered $(CORE:%=--cov=middleman.%)
+FULL := -n 3 --dist loadfile --no-loadscope-reorder --cov-fail-under=90 --cov-report=term:skip-covered $(CORE:%=--cov=middleman.%)
 
 test: $(STAMP) ## Run the whole test suite against real servers (ARGS="tests/unit -k fence" runs a part)
 	@$(BIN)/pytest $(if $(ARGS),$(ARGS),-q $(FULL))

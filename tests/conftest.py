@@ -15,6 +15,8 @@ pytest_plugins = ["tests.support.servers"]
 TOGETHER = ("tests/contract/coordinator/", "tests/integration/faults/")
 """Folders whose tests share a cluster: one worker runs them all, so that there is one and it ends with them."""
 
+LONG = ("tests/integration/faults/", "tests/integration/chaos/")
+
 
 class FolderScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist comes without types
     """What a worker gets at once: such a folder, or else a file, whose tests may share servers too."""
@@ -22,6 +24,14 @@ class FolderScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist comes
     def _split_scope(self, nodeid: str) -> str:
         folders = [folder for folder in TOGETHER if nodeid.startswith(folder)]
         return folders[0] if folders else super()._split_scope(nodeid)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that all workers end at about the same time."""
+    rank = {folder: number for number, folder in enumerate(LONG)}
+    items.sort(
+        key=lambda item: min((rank[each] for each in LONG if item.nodeid.startswith(each)), default=len(LONG))
+    )
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling:
