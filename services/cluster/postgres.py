@@ -13,6 +13,7 @@ import asyncpg
 
 from cluster.environment import clean_environment
 from cluster.errors import ClusterError
+from cluster.kept_session import KeptSession
 from cluster.leashed import Command
 from cluster.ports import HOST, ReservedPort, reserve_port
 from cluster.postgres_data import initialise, wait_for_predecessor, write_private
@@ -67,6 +68,7 @@ class PostgresServer(ManagedProcess):
         self._user = unprivileged_user()
         self._files: PostgresFiles | None = None
         self._small_wal: SmallWal | None = None
+        self._kept = KeptSession(self.connect)
         super().__init__(
             name="postgres",
             kind="postgres",
@@ -126,6 +128,13 @@ class PostgresServer(ManagedProcess):
             ssl=False,
         )
 
+    async def fetch(self, query: str, *parameters: object) -> "list[asyncpg.Record]":
+        """Rows of a query that changes nothing, as superuser; on one session, for those who ask again and again.
+
+        Raises what asyncpg raises, and `TimeoutError`.
+        """
+        return await self._kept.fetch(query, *parameters)
+
     async def create_database(self, name: str, *, template: str = "template1") -> str:
         """Creates a database and returns the superuser's URL for it."""
         await self._execute(f"CREATE DATABASE {_quoted(name)} TEMPLATE {_quoted(template)}")
@@ -155,6 +164,7 @@ class PostgresServer(ManagedProcess):
 
     async def stop(self, *, graceful: bool = True, mode: StopMode = "fast") -> int | None:
         """Fast (SIGINT: disconnects everyone, checkpoints) or immediate (SIGQUIT: recovery at next start)."""
+        self._kept.close()
         if not graceful:
             return await self.kill()
         return await self._end(signal.SIGINT if mode == "fast" else signal.SIGQUIT)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 
 from chaos.judge.judging import Sources, judge
 from chaos.judge.verdict import Verdict
 from cluster.cluster import Cluster
+from cluster.health import http_client
 from cluster.spec import ClusterSpec
 
 POLL_S = 0.05
@@ -30,6 +30,7 @@ async def running_cluster(
     spec = ClusterSpec(
         data_dir=root / f"chaos-{next(_numbers)}",
         replicas=replicas,
+        etcd_members=1,  # who hurts etcd has a cluster of its own
         webhooks=webhooks,
         extra_env=extra_env or {},
     )
@@ -51,7 +52,7 @@ def broken(verdict: Verdict) -> set[str]:
 async def sandbox_post(cluster: Cluster, path: str, form: Mapping[str, str]) -> dict[str, Any]:
     """A request to the processor behind everybody's back."""
     headers = {"Authorization": f"Bearer {cluster.sandbox.api_key}"}
-    async with httpx.AsyncClient(base_url=cluster.sandbox.url, headers=headers, timeout=10.0) as client:
+    async with http_client(10.0, base_url=cluster.sandbox.url, headers=headers) as client:
         answer = await client.post(path, data=dict(form))
         answer.raise_for_status()
         content: dict[str, Any] = answer.json()

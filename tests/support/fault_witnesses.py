@@ -13,6 +13,7 @@ import httpx
 from chaos.judge.judging import Sources, judge
 from chaos.judge.verdict import Verdict
 from cluster.cluster import Cluster
+from cluster.health import http_client
 
 PATIENCE_S = 25.0
 """How long anything may take here: a takeover needs the lease's three seconds, everything else far less."""
@@ -143,11 +144,7 @@ class Witnesses:
 
     async def fetch(self, query: str, *parameters: object) -> list["asyncpg.Record"]:
         """Rows, as the superuser."""
-        connection = await self.cluster.postgres.connect()
-        try:
-            return list(await connection.fetch(query, *parameters))
-        finally:
-            connection.terminate()
+        return await self.cluster.postgres.fetch(query, *parameters)
 
     async def execute(self, statement: str, *parameters: object) -> None:
         """A statement, as the superuser."""
@@ -161,7 +158,7 @@ class Witnesses:
     async def sandbox(self, *, admin: bool = False) -> AsyncIterator[httpx.AsyncClient]:
         server = self.cluster.sandbox
         headers = {"Authorization": f"Bearer {server.admin_key if admin else server.api_key}"}
-        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+        async with http_client(10.0, base_url=server.url, headers=headers) as client:
             yield client
 
 

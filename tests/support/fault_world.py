@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from cluster.cluster import Cluster
+from cluster.health import http_client
 from cluster.process import ManagedProcess
 from cluster.spec import ClusterSpec
 from tests.support.fault_witnesses import Witnesses, until
@@ -102,7 +103,7 @@ class FaultWorld(Witnesses):
     async def revoke_leases(self) -> None:
         """No replica runs, and the next one need not wait until the lease of the dead has expired."""
         assert not any(replica.is_running for replica in self.cluster.replicas)
-        async with httpx.AsyncClient(base_url=self.cluster.etcd.members[0].url, timeout=10) as etcd:
+        async with http_client(10.0, base_url=self.cluster.etcd.members[0].url) as etcd:
             leases = (await etcd.post("/v3/lease/leases", json={})).raise_for_status().json()
             for lease in leases.get("leases", []):
                 (await etcd.post("/v3/lease/revoke", json={"ID": lease["ID"]})).raise_for_status()
@@ -127,7 +128,7 @@ class FaultWorld(Witnesses):
         if not member.is_running or member.is_paused:
             return False
         try:
-            async with httpx.AsyncClient(timeout=1) as client:
+            async with http_client() as client:
                 told = (await client.get(f"{member.url}/leader")).json()
         except httpx.HTTPError:
             return False

@@ -9,6 +9,7 @@ from enum import StrEnum
 import httpx
 import pytest
 
+from cluster.health import http_client
 from cluster.sandbox import SandboxServer
 from middleman.adapters.stripe.config import StripeConfig
 from middleman.adapters.stripe.processor import StripeProcessor
@@ -159,7 +160,7 @@ async def sandbox_rig(sandbox: SandboxServer) -> AsyncIterator[Rig]:
     headers = {"Authorization": f"Bearer {sandbox.admin_key}"}
     async with (
         StripeProcessor(config) as processor,
-        httpx.AsyncClient(base_url=sandbox.url, headers=headers, timeout=10.0) as admin,
+        http_client(10.0, base_url=sandbox.url, headers=headers) as admin,
     ):
         rig = SandboxRig(sandbox, processor, admin)
         try:

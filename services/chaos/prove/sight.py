@@ -109,11 +109,7 @@ class Sight:
 
     async def fetch(self, query: str, *parameters: object) -> "list[asyncpg.Record]":
         """Rows, as the superuser."""
-        connection = await self.cluster.postgres.connect()
-        try:
-            return list(await connection.fetch(query, *parameters))
-        finally:
-            connection.terminate()
+        return await self.cluster.postgres.fetch(query, *parameters)
 
     async def execute(self, statement: str, *parameters: object) -> None:
         """A statement, as the superuser."""

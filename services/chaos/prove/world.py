@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from chaos.prove.sight import Sight
+from cluster.health import http_client
 from cluster.process import ManagedProcess
 from cluster.together import gather_all
 
@@ -82,7 +83,7 @@ class World(Sight):
     async def revoke_leases(self) -> None:
         """So that the next replica need not wait until the lease of the dead has expired."""
         url = self.cluster.etcd.members[0].url
-        async with httpx.AsyncClient(base_url=url, timeout=HTTP_TIMEOUT_S, trust_env=False) as etcd:
+        async with http_client(HTTP_TIMEOUT_S, base_url=url) as etcd:
             leases = (await etcd.post("/v3/lease/leases", json={})).raise_for_status().json()
             for lease in leases.get("leases", []):
                 (await etcd.post("/v3/lease/revoke", json={"ID": lease["ID"]})).raise_for_status()
@@ -113,9 +114,7 @@ class World(Sight):
 
     def _sandbox(self, key: str) -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {key}"}
-        return httpx.AsyncClient(
-            base_url=self.cluster.sandbox.url, headers=headers, timeout=HTTP_TIMEOUT_S, trust_env=False
-        )
+        return http_client(HTTP_TIMEOUT_S, base_url=self.cluster.sandbox.url, headers=headers)
 
 
 async def _post(client: httpx.AsyncClient, path: str, **body: Any) -> dict[str, Any]:

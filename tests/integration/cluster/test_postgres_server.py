@@ -115,6 +115,36 @@ async def _sleep_in_database(server: PostgresServer) -> None:
     await connection.execute("SELECT pg_sleep(60)")
 
 
+async def test_who_asks_again_and_again_does_so_on_one_session_and_on_another_once_that_broke(
+    server: PostgresServer,
+) -> None:
+    async def session() -> int:
+        [row] = await server.fetch("SELECT pg_backend_pid() AS pid, $1::int AS given", 7)
+        assert row["given"] == 7
+        return int(row["pid"])
+
+    first = await session()
+    assert await asyncio.gather(session(), session()) == [first, first]
+    os.kill(first, signal.SIGTERM)
+    while not is_gone(first):  # noqa: ASYNC110  # a process that is not ours sets no event
+        await asyncio.sleep(0.01)
+    second = await session()
+    assert second != first
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await server.fetch("SELECT FROM nothing")
+    waiting = asyncio.create_task(server.fetch("SELECT pg_sleep(60)"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await session() != second, "what was in the middle of something is not asked again"
+    await server.kill()
+    with pytest.raises((OSError, asyncpg.PostgresError)):
+        await session()
+    await server.start()
+    assert await session() > 0
+
+
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 async def test_a_stopped_server_keeps_port_and_data(server: PostgresServer, mode: str) -> None:
     await write_note(server, mode)

@@ -12,7 +12,7 @@ from tests.support.fault_world import SAFE, FaultWorld
 REPLICAS = ("replica-1", "replica-2", "replica-3")
 DUE = 60
 PER_SECOND = 10  # so that periods fall due for six seconds
-CRASHES = 5
+CRASHES = 3
 
 # Whatever the term, by the database's clock: when it ended and the next began, and what it settled.
 TERMS = """
