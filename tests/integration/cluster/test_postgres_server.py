@@ -124,7 +124,7 @@ async def test_who_asks_again_and_again_does_so_on_one_session_and_on_another_on
         return int(row["pid"])
 
     first = await session()
-    assert await asyncio.gather(session(), session()) == [first, first]
+    assert list(await asyncio.gather(session(), session())) == [first, first]
     os.kill(first, signal.SIGTERM)
     while not is_gone(first):  # noqa: ASYNC110  # a process that is not ours sets no event
         await asyncio.sleep(0.01)
