@@ -31,7 +31,7 @@ demo: $(STAMP) ## Start everything, charge subscribers, kill leaders, print the 
 
 # The core is what has to be right: its coverage is measured with every full run, and has a floor.
 CORE := domain ports leadership billing
-# In the order of their names, because most of what takes long comes early in it.
+# Three workers on two cores, since most tests wait; what takes long comes first (tests/conftest.py has the order).
 FULL := -n 3 --dist loadfile --no-loadscope-reorder --cov-fail-under=90 --cov-report=term:skip-covered $(CORE:%=--cov=middleman.%)
 
 test: $(STAMP) ## Run the whole test suite against real servers (ARGS="tests/unit -k fence" runs a part)
