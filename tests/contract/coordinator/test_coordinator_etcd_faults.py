@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 from tests.support.coordinator_rigs import CLOCK, EtcdRig, leader_and_follower
 
+from cluster.etcd import EtcdCluster
+from cluster.health import http_client
 from middleman.ports.coordinator import (
     Candidacy,
     CandidacyLost,
@@ -15,6 +17,10 @@ from middleman.ports.coordinator import (
 )
 
 pytestmark = pytest.mark.timeout(60)
+
+MISCOUNTING = ("3.5.0", "3.5.1", "3.5.2")
+"""A member of these that is killed at the wrong moment numbers its revisions differently ever after (etcd issue 13766,
+seen here about once in fifty runs). Another reason why the revision is recorded, and is not the fence (ADR 0002)."""
 
 
 async def _hold_without_loss(leader: Candidacy, duration_s: float) -> None:
@@ -128,10 +134,10 @@ async def test_a_quorum_lost_for_less_than_the_lease_costs_nothing(etcd_rig: Etc
 
 
 async def test_candidates_keep_electing_while_members_fall_one_after_the_other(etcd_rig: EtcdRig) -> None:
-    """A rolling restart under ten handovers: every one of them works, revisions only grow."""
+    """A rolling restart under ten handovers: every one of them works, and revisions only grow where etcd can count."""
     cluster = etcd_rig.cluster
     clients = [etcd_rig.direct() for _ in range(2)]
-    revisions: list[int] = []
+    elections: list[Election] = []
     stop = asyncio.Event()
 
     async def rolling() -> None:
@@ -144,11 +150,20 @@ async def test_candidates_keep_electing_while_members_fall_one_after_the_other(e
     while not stop.is_set() or turn < 10:
         election = await _lead_once(clients[turn % 2], f"candidate-{turn}")
         if election is not None:
-            revisions.append(election.revision)
+            elections.append(election)
         turn += 1
     await restarts
-    assert len(revisions) >= 10
-    assert revisions == sorted(set(revisions))
+    assert len(elections) >= 10
+    assert len({election.lease_id for election in elections}) == len(elections)
+    if await _version(cluster) not in MISCOUNTING:
+        revisions = [election.revision for election in elections]
+        assert revisions == sorted(set(revisions))
+
+
+async def _version(cluster: EtcdCluster) -> str:
+    async with http_client() as client:
+        answer = (await client.get(f"{cluster.members[0].url}/version")).raise_for_status()
+    return str(answer.json()["etcdserver"])
 
 
 async def _lead_once(client: Coordinator, name: str) -> Election | None:
