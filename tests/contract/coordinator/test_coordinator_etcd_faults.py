@@ -19,8 +19,9 @@ from middleman.ports.coordinator import (
 pytestmark = pytest.mark.timeout(60)
 
 MISCOUNTING = ("3.5.0", "3.5.1", "3.5.2")
-"""A member of these that is killed at the wrong moment numbers its revisions differently ever after (etcd issue 13766,
-seen here about once in fifty runs). Another reason why the revision is recorded, and is not the fence (ADR 0002)."""
+"""A member of these that is killed at the wrong moment may miss a write and number its revisions differently ever after
+(etcd issue 13766). It is rare: seen here once, two revisions short on one member. One more reason why the revision is
+recorded and is not the fence (ADR 0002)."""
 
 
 async def _hold_without_loss(leader: Candidacy, duration_s: float) -> None:
