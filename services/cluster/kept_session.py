@@ -31,9 +31,10 @@ class KeptSession:
             if self._connection is not None:
                 try:
                     return await self._ask(self._connection, query, parameters)
-                except _BROKEN as error:
-                    if isinstance(error, TimeoutError):
-                        raise
+                except TimeoutError:
+                    raise  # it is there, and slow: nobody is helped by waiting once more
+                except _BROKEN:
+                    pass  # broke since the last question: asked again below
             self._connection = await self._connect()
             return await self._ask(self._connection, query, parameters)
 
