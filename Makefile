@@ -69,8 +69,8 @@ compose-test: $(STAMP) ## Build, start, break, judge and remove the compose stac
 	@COMPOSE_TEST=1 $(BIN)/pytest -q -p no:cacheprovider --timeout=600 $(if $(ARGS),$(ARGS),) tests/compose
 
 requirements: ## Compile the hashed requirements files from pyproject.toml (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.txt
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements-dev.txt
+	uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements.txt
+	uv pip compile -q --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --extra dev pyproject.toml -o requirements-dev.txt
 
 clean: ## Remove the virtual environment and all run data
 	rm -rf $(VENV) .middleman
