@@ -12,7 +12,7 @@ from urllib.parse import quote
 import asyncpg
 
 from cluster.environment import clean_environment
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, StartError
 from cluster.kept_session import KeptSession
 from cluster.leashed import Command
 from cluster.ports import HOST, ReservedPort, reserve_port
@@ -37,6 +37,7 @@ DATABASE = "middleman"
 APPLICATION_ROLES = ("middleman_api", "middleman_replica")
 _CONNECT_TIMEOUT_S = 1.5
 _MOST_SEGMENTS = 10
+_STAND_UP_S = 10.0
 _USE_UP_SEGMENT = (
     "SELECT pg_logical_emit_message(true, 'cluster', 'the disk is full'); SELECT pg_switch_wal()"
 )
@@ -200,7 +201,10 @@ class PostgresServer(ManagedProcess):
                 "the log can be put on a small disk once, while PostgreSQL runs: start it first"
             )
         wal = SmallWal(
-            self._small_disk(self._files), size_mb, use_up_segments=self._use_up_segments, start=self.start
+            self._small_disk(self._files),
+            size_mb,
+            use_up_segments=self._use_up_segments,
+            stand_up=self._stand_up,
         )
         wal.mount()
         self._small_wal = wal
@@ -215,9 +219,21 @@ class PostgresServer(ManagedProcess):
             await self.restart()  # which brings the log back
 
     async def make_room(self) -> None:
-        """Where the log's small disk is full, it no longer is."""
-        if self._small_wal is not None:
-            await self._small_wal.make_room()
+        """Where the log's small disk is full, it no longer is, and the server runs again."""
+        if self._small_wal is not None and self._small_wal.is_full:
+            await self._small_wal.free()
+
+    async def _stand_up(self) -> None:
+        """Ready; a server that neither recovers nor gives up is killed first, as an operator does.
+
+        With 18.6 that is one full disk in a hundred: the startup process dies of it while the redo begins, and the
+        postmaster, in the state PM_RECOVERY with its startup noted as crashed, waits for nobody, room or no room.
+        """
+        try:
+            await self.start(_STAND_UP_S)
+        except StartError:
+            await self.kill()
+            await self.start()
 
     def _small_disk(self, files: PostgresFiles) -> SmallDisk:
         return SmallDisk(files.home, files.data, self._user)

@@ -24,9 +24,9 @@ class SmallWal:
         size_mb: int,
         *,
         use_up_segments: Callable[[], Awaitable[None]],
-        start: Callable[[], Awaitable[object]],
+        stand_up: Callable[[], Awaitable[object]],
     ) -> None:
-        """`use_up_segments` makes the server need room; `start` starts it unless it runs.
+        """`use_up_segments` makes the server need room; `stand_up` has it ready, whatever the full disk did to it.
 
         Raises `ValueError` for a disk on which PostgreSQL could not run even while there is room.
         """
@@ -35,7 +35,7 @@ class SmallWal:
         self._disk = disk
         self._size_mb = size_mb
         self._use_up_segments = use_up_segments
-        self._start = start
+        self._stand_up = stand_up
         self._filling: asyncio.Task[None] | None = None
 
     @property
@@ -58,16 +58,19 @@ class SmallWal:
         return self._filling is not None
 
     async def fill(self) -> None:
-        """No byte is left on the disk, and none becomes free: the server panics at its next write, again and again."""
+        """No byte is left on the disk, and none becomes free: the server panics when it needs room, and as it recovers.
+
+        Then it gives up, or hangs without serving anybody.
+        """
         if self._filling is None:
             await asyncio.to_thread(self._disk.fill)
             self._filling = asyncio.create_task(self._keep_full())
             await self._use_up_segments()
 
     async def free(self) -> None:
-        """There is room again; returns when the server runs and is ready, started if it had given up."""
+        """There is room again; returns when the server is ready, started anew if it had given up or hangs."""
         await self.make_room()
-        await self._start()
+        await self._stand_up()
 
     async def make_room(self) -> None:
         """There is room again."""

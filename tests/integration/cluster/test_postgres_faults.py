@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from tests.support.processes import eventually, is_gone
 
-from cluster import small_disk
+from cluster import postgres, small_disk
 from cluster.errors import ClusterError, NotPermittedError, StartError
 from cluster.leashed import descendants
 from cluster.postgres import PostgresServer
@@ -29,11 +29,11 @@ API_PASSWORD = "api-of-this-test"
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def hurt_server(server_root: Path) -> AsyncIterator[PostgresServer]:
     """A server of these tests' own, with one of the application's roles."""
-    async with PostgresServer(server_root / "hurt") as postgres:
-        connection = await postgres.connect()
+    async with PostgresServer(server_root / "hurt") as started:
+        connection = await started.connect()
         await connection.execute(f"CREATE ROLE middleman_api LOGIN PASSWORD '{API_PASSWORD}'")
         await connection.close()
-        yield postgres
+        yield started
 
 
 @pytest_asyncio.fixture
@@ -174,7 +174,7 @@ async def test_a_wish_that_makes_no_sense_is_refused(
         await server.terminate_sessions(dice=random.Random(1), **wish)  # type: ignore[arg-type]  # wrong on purpose
 
 
-async def test_a_full_disk_ends_the_server_and_nothing_acknowledged_is_missing_afterwards(
+async def test_a_full_disk_stops_the_server_and_nothing_acknowledged_is_missing_afterwards(
     server: PostgresServer,
 ) -> None:
     acknowledged = ["before"]
@@ -187,10 +187,11 @@ async def test_a_full_disk_ends_the_server_and_nothing_acknowledged_is_missing_a
             for number in range(3):
                 await write_note(server, f"late {number}")
                 acknowledged.append(f"late {number}")
-        await eventually(lambda: not server.is_running)
+        await eventually(lambda: "PANIC" in server.log_tail(100))
         assert "No space left on device" in server.log_tail(100)
-        with pytest.raises(StartError, match="postgres died while starting"):
-            await server.start()  # as long as it is full
+        # As long as it is full: PostgreSQL 18 gives up, but for one time in a hundred, when its recovery hangs.
+        with pytest.raises(StartError, match=r"postgres died while starting|was not ready within 5 s"):
+            await server.start(timeout_s=5)
 
         await wal.free()
         assert not wal.is_full
@@ -202,6 +203,19 @@ async def test_a_full_disk_ends_the_server_and_nothing_acknowledged_is_missing_a
     assert (disk.data / "pg_wal").is_dir()
     assert not (disk.data / "pg_wal").is_symlink()
     assert sorted(each.name for each in disk.home.iterdir() if each.is_dir()) == ["data"]
+
+
+async def test_a_server_that_hangs_when_there_is_room_again_is_started_anew(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_STAND_UP_S", 1.0)
+    await write_note(server, "kept")
+    async with on_small_disk(server) as wal:
+        hanging = server.pid
+        server.pause()  # like one whose recovery hangs it runs, and serves nobody
+        await wal.free()
+        assert server.pid != hanging
+        assert await read_notes(server) == ["kept"]
 
 
 async def test_it_runs_on_the_small_disk_for_longer_than_the_disk_is_large(server: PostgresServer) -> None:
@@ -236,7 +250,7 @@ async def leave_the_log_on_a_small_disk(server: PostgresServer) -> SmallDisk:
     """As a supervisor does that dies there; what runs nobody knows of any more."""
     assert server._files is not None
     disk = disk_of(server)
-    wal = SmallWal(disk, 96, use_up_segments=server.crash_restart, start=server.start)
+    wal = SmallWal(disk, 96, use_up_segments=server.crash_restart, stand_up=server.start)
     try:
         wal.mount()
     except NotPermittedError as error:
