@@ -146,6 +146,8 @@ async def test_a_long_body_without_its_length_is_cut_off(world: ApiWorld) -> Non
         ({"metadata": {"k": "v" * 501}}, "metadata"),
         ({"metadata": {str(n): "v" for n in range(51)}}, "metadata"),
         ({"metadata": {"k": "\0"}}, "metadata"),
+        ({"metadata": {"k": "lone \ud800 surrogate"}}, "metadata"),
+        ({"metadata": {"\udfff": "v"}}, "metadata"),
         ({"metadata": {"k": 1}}, "metadata.k"),
         ({"surprise": 1}, "surprise"),
     ],
@@ -176,6 +178,23 @@ async def test_a_subscription_names_its_field_at_fault(
     body = {"customer_id": "cu_1", "plan_id": "pl_1"} | change
     document = problem(await world.client.post("/v1/subscriptions", json=body), 422, "invalid-request")
     assert [error["field"] for error in document["errors"]] == [field]
+
+
+@pytest.mark.parametrize("metadata", [{"a": "\ud800"}, {"\ud800": "a"}])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/customers", CUSTOMER),
+        ("/v1/plans", PLAN),
+        ("/v1/subscriptions", {"customer_id": "cu_1", "plan_id": "pl_1"}),
+    ],
+)
+async def test_metadata_that_utf8_cannot_carry_is_refused_everywhere(
+    world: ApiWorld, path: str, body: dict[str, Any], metadata: dict[str, str]
+) -> None:
+    content = json.dumps(body | {"metadata": metadata})
+    document = problem(await world.client.post(path, content=content, headers=JSON), 422, "invalid-request")
+    assert [error["field"] for error in document["errors"]] == ["metadata"]
 
 
 async def test_a_callers_request_id_is_kept_and_an_odd_one_replaced(world: ApiWorld) -> None:

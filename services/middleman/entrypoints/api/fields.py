@@ -73,7 +73,18 @@ def _bounded_metadata(value: dict[str, str]) -> dict[str, str]:
             raise ValueError("keys have 1 to 40 characters, values at most 500")
         if "\0" in key or "\0" in text:
             raise ValueError("must not contain the NUL character")
+        if not (_is_utf8(key) and _is_utf8(text)):
+            raise ValueError("must be Unicode text: it contains half of a surrogate pair")
     return value
+
+
+def _is_utf8(text: str) -> bool:
+    """False for a lone surrogate, which JSON can escape and nothing after us can write down."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 Metadata = Annotated[
