@@ -7,6 +7,7 @@ import asyncpg
 
 from cluster.postgres import PostgresServer
 from middleman.domain.periods import BillingInterval, IntervalUnit, Schedule
+from middleman.entrypoints.api.fields import time_zones
 
 # Guarantee: the boundary of a period, computed from the anchor; the same expression as in the claim.
 BOUNDARIES = """
@@ -93,3 +94,32 @@ async def test_thousands_of_boundaries_are_those_that_postgres_computes(
         if row[0].astimezone(UTC) != schedule.boundary(n)
     ]
     assert different == []
+
+
+async def test_every_accepted_time_zone_means_to_postgres_what_it_means_to_us(
+    postgres_server: PostgresServer,
+) -> None:
+    # One instant on each side of the change of clocks. PostgreSQL takes a few names for abbreviations, which
+    # have no summer time, before it looks for a zone. 2021, since tzdata releases differ about the years to come.
+    instants = [_local(2021, 1, 15, 12), _local(2021, 7, 15, 12)]
+    wanted = [
+        Schedule(at, zone, BillingInterval(IntervalUnit.DAY))
+        for zone in sorted(time_zones())
+        for at in instants
+    ]
+    assert len(wanted) > 1000
+
+    connection = await asyncpg.connect(postgres_server.dsn())
+    try:
+        zeros = [0] * len(wanted)
+        anchors, zones = [each.anchor_local for each in wanted], [each.time_zone for each in wanted]
+        rows = await connection.fetch(BOUNDARIES, anchors, zones, zeros, zeros, zeros, zeros)
+    finally:
+        await connection.close()
+
+    different = {
+        each.time_zone
+        for each, row in zip(wanted, rows, strict=True)
+        if row[0].astimezone(UTC) != each.boundary(0)
+    }
+    assert different == set()

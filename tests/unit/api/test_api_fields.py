@@ -55,6 +55,21 @@ def test_a_time_zone_is_an_iana_name(name: str) -> None:
         TypeAdapter(TimeZone).validate_python(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("CET", "Europe/Brussels"),
+        ("EET", "Europe/Athens"),
+        ("MET", "Europe/Brussels"),
+        ("WET", "Europe/Lisbon"),
+    ],
+)
+def test_an_abbreviation_is_refused_and_a_place_is_named_instead(name: str, place: str) -> None:
+    with pytest.raises(ValidationError, match=place):
+        TypeAdapter(TimeZone).validate_python(name)
+    assert TypeAdapter(TimeZone).validate_python(place) == place
+
+
 @pytest.mark.parametrize("token", ["pm_card_visa", "pm_1Nabc", "tok_visa"])
 def test_payment_methods_look_like_the_processors(token: str) -> None:
     assert TypeAdapter(PaymentMethodField).validate_python(token) == token

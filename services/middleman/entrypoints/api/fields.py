@@ -1,6 +1,7 @@
 """The kinds of fields that requests are made of: bounded, strict, and free of what a database refuses."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -153,13 +154,27 @@ Anchor = Annotated[
 ]
 
 
+# PostgreSQL looks into its table of abbreviations before it looks for a zone, and an abbreviation has no summer
+# time: periods in these would begin an hour off for half of the year. Each with a place that keeps the same time.
+_ABBREVIATIONS: Mapping[str, str] = {
+    "CET": "Europe/Brussels",
+    "EET": "Europe/Athens",
+    "MET": "Europe/Brussels",
+    "WET": "Europe/Lisbon",
+}
+
+
 @cache
 def time_zones() -> frozenset[str]:
-    """Every IANA time zone, from the installed tzdata."""
-    return frozenset((resources.files("tzdata") / "zones").read_text().split())
+    """The IANA time zones of the installed tzdata, without those that PostgreSQL takes for abbreviations."""
+    return frozenset((resources.files("tzdata") / "zones").read_text().split()) - _ABBREVIATIONS.keys()
 
 
 def _known_zone(value: str) -> str:
+    if value in _ABBREVIATIONS:
+        raise ValueError(
+            f"is an abbreviation without summer time: use a place, such as {_ABBREVIATIONS[value]}"
+        )
     if value not in time_zones():
         raise ValueError("must be an IANA time zone, such as Europe/Berlin")
     return value
