@@ -78,7 +78,7 @@ def _violations(result: InvariantResult) -> Text:
 
 
 def run_summary(outcome: Outcome) -> RenderableType:
-    """What was done to the system, in three lines."""
+    """What was done to the system, and what the crowd had to be charged, in a few lines."""
     took = [each.took_office_s for each in outcome.takeovers if each.took_office_s is not None]
     charged = [each.first_charge_s for each in outcome.takeovers if each.first_charge_s is not None]
     lines = [
@@ -90,7 +90,24 @@ def run_summary(outcome: Outcome) -> RenderableType:
         if not outcome.left_moving
         else f"NOT at rest after {outcome.rested_s:.0f} s: {outcome.left_moving}",
     ]
-    return Text("\n".join(lines))
+    return Text.assemble("\n".join(lines), "\n", _tally(outcome))
+
+
+def _tally(outcome: Outcome) -> Text:
+    told = outcome.tally
+    text = Text(
+        f"by the clock and the cards {told.charges_expected:,} charges, and {told.charges_made:,} were made"
+    )
+    if not outcome.everybody_is_in:
+        missing = outcome.scenario.subscribers - outcome.subscribed
+        text.append(f"\n{missing:,} could not subscribe: the machine was too slow", style="bold red")
+    if not told.is_exact:
+        text.append(
+            f"\ncharged too often or too seldom: {told.total_wrong:,} subscriptions", style="bold red"
+        )
+    for finding in told.wrong[:SHOWN]:
+        text.append(f"\n  {finding.subject}: {finding.detail}", style="red not bold")
+    return text
 
 
 def _spread(seconds: list[float]) -> str:

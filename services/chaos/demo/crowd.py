@@ -80,7 +80,7 @@ async def _subscribe(
         customer_id = await client.create_customer(draft)
         figures.customers += 1
         subscription_id = await client.subscribe(customer_id, plan_ids[draft.plan], draft.time_zone)
-        figures.subscribed += 1
+        figures.declines[subscription_id] = draft.declines
         if draft.cancels is not None:
             dice = random.Random(draft.number)  # noqa: S311  # repeatable on purpose
             regrets.put_nowait(

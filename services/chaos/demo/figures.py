@@ -53,7 +53,7 @@ class Figures:
     business_now: datetime | None = None
     clock_rate: float = 0.0
     customers: int = 0
-    subscribed: int = 0
+    declines: dict[str, bool] = field(default_factory=dict)  # by subscription: whether its card does
     canceled: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
     due: int = 0
@@ -63,6 +63,11 @@ class Figures:
     takeovers: list[Takeover] = field(default_factory=list)
     ticker: deque[Tick] = field(default_factory=lambda: deque(maxlen=TICKER))
     progress: deque[str] = field(default_factory=lambda: deque(maxlen=TICKER))
+
+    @property
+    def subscribed(self) -> int:
+        """Subscriptions that the REST API acknowledged."""
+        return len(self.declines)
 
     @property
     def charged(self) -> int:

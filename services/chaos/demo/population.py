@@ -21,6 +21,7 @@ _TIME_ZONES = (
     "Australia/Lord_Howe",
 )
 _FAILING_SHARE = 0.03
+_GOOD, _DECLINING = "pm_card_visa", "pm_card_chargeCustomerFail"
 _CANCELING_SHARE = 0.03
 
 
@@ -46,6 +47,11 @@ class SubscriberDraft:
     time_zone: str
     cancels: CancelAt | None
 
+    @property
+    def declines(self) -> bool:
+        """Whether the card attaches and then declines every charge."""
+        return self.payment_method == _DECLINING
+
 
 def plans() -> tuple[PlanDraft, ...]:
     """Every interval in every currency."""
@@ -67,7 +73,7 @@ def subscribers(count: int, seed: int) -> Iterator[SubscriberDraft]:
         yield SubscriberDraft(
             number=number,
             email=f"subscriber-{number}@example.com",
-            payment_method="pm_card_chargeCustomerFail" if fails else "pm_card_visa",
+            payment_method=_DECLINING if fails else _GOOD,
             plan=dice.choices(range(len(offered)), weights)[0],
             time_zone=dice.choice(_TIME_ZONES),
             cancels=dice.choice(("now", "period_end")) if cancels else None,

@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from chaos.demo.acting import WORKERS, act
 from chaos.demo.figures import Figures, Takeover
 from chaos.demo.observer import Observer
-from chaos.demo.rest import Unrest, come_to_rest
+from chaos.demo.rest import come_to_rest
 from chaos.demo.rest_client import RestClient
 from chaos.demo.scenario import Scenario
+from chaos.demo.tally import Tally, tally
 from chaos.demo.tasks import beside
-from chaos.judge.judging import Sources, connect, judge
+from chaos.judge.judging import Sources, connect, judge_snapshot, read_sides
 from chaos.judge.verdict import Verdict
 from cluster.cluster import Cluster
 
@@ -27,6 +28,7 @@ class Outcome:
     """What came of a run."""
 
     verdict: Verdict
+    tally: Tally
     scenario: Scenario
     subscribed: int
     canceled: int
@@ -35,6 +37,17 @@ class Outcome:
     left_moving: str
     charged_per_s_peak: float
     takeovers: tuple[Takeover, ...]
+    stopped_early: bool
+
+    @property
+    def everybody_is_in(self) -> bool:
+        """Whether all subscribed who were to; who stops a run early wants no more of them."""
+        return self.stopped_early or self.subscribed == self.scenario.subscribers
+
+    @property
+    def holds(self) -> bool:
+        """The verdict, and that the crowd was let in and charged exactly as often as the clock says."""
+        return self.verdict.holds and self.tally.is_exact and self.everybody_is_in
 
     def to_json(self) -> dict[str, Any]:
         """The verdict, and beside it what was done to the system."""
@@ -45,6 +58,7 @@ class Outcome:
             "ran_s": round(self.ran_s, 3),
             "rested_s": round(self.rested_s, 3),
             "left_moving": self.left_moving,
+            "tally": self.tally.to_json(),
             "charged_per_s_peak": round(self.charged_per_s_peak, 1),
             "leaders_killed": len(self.takeovers),
             "takeovers": [
@@ -86,30 +100,29 @@ async def perform(
             figures.phase = "judging"
             rested_s = time.monotonic() - stopped_s
             await observer.look()
-            verdict = await _judge(cluster)
+            verdict, sum_of_it = await _judge(cluster, figures.declines)
             figures.phase = "judged"
-    return _outcome(verdict, scenario, figures, stopped_s - began_s, rested_s, left)
-
-
-async def _judge(cluster: Cluster) -> Verdict:
-    sources = Sources(cluster.judge_database_url, cluster.sandbox.url, cluster.sandbox.admin_key)
-    return await judge(sources, require_rest=True)
-
-
-def _outcome(
-    verdict: Verdict, scenario: Scenario, figures: Figures, ran_s: float, rested_s: float, left: Unrest
-) -> Outcome:
     return Outcome(
         verdict=verdict,
+        tally=sum_of_it,
         scenario=scenario,
         subscribed=figures.subscribed,
         canceled=figures.canceled,
-        ran_s=ran_s,
+        ran_s=stopped_s - began_s,
         rested_s=rested_s,
         left_moving=str(left) if left else "",
         charged_per_s_peak=figures.peak_charges_per_s,
         takeovers=tuple(figures.takeovers),
+        stopped_early=stop.is_set(),
     )
+
+
+async def _judge(cluster: Cluster, declines: Mapping[str, bool]) -> tuple[Verdict, Tally]:
+    """Both from one look at the two sides."""
+    sources = Sources(cluster.judge_database_url, cluster.sandbox.url, cluster.sandbox.admin_key)
+    ledger, books = await read_sides(sources)
+    verdict = await asyncio.to_thread(judge_snapshot, ledger, books, require_rest=True)
+    return verdict, await asyncio.to_thread(tally, ledger, books, declines)
 
 
 @contextlib.asynccontextmanager

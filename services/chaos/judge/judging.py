@@ -40,21 +40,26 @@ async def judge(
     `require_rest`: the system was brought to rest, so that whatever is still in flight is a violation.
     `promptness`: what the run that was judged knows of faults and clock; I8 is not checked without.
     """
+    ledger, books = await read_sides(sources)
+    # Minutes of arithmetic must not block the caller's loop, which may be drawing.
+    return await asyncio.to_thread(
+        judge_snapshot, ledger, books, require_rest=require_rest, promptness=promptness
+    )
+
+
+async def read_sides(sources: Sources) -> tuple[Ledger, Books]:
+    """The processor's ledger, and then the books. Raises `CannotJudgeError`."""
     connection = await connect(sources.database_url)
     try:
         began = await database_clock(connection)
         ledger = await read_ledger(sources.ledger_url, sources.admin_key)
-        books = await read_books(connection, ledger_read_began=began)
+        return ledger, await read_books(connection, ledger_read_began=began)
     except LedgerUnreadableError as error:
         raise CannotJudgeError(str(error)) from error
     except (asyncpg.PostgresError, OSError, TimeoutError) as error:
         raise CannotJudgeError(f"cannot read the books: {error}; has the schema been migrated?") from error
     finally:
         connection.terminate()
-    # Minutes of arithmetic must not block the caller's loop, which may be drawing.
-    return await asyncio.to_thread(
-        judge_snapshot, ledger, books, require_rest=require_rest, promptness=promptness
-    )
 
 
 async def connect(database_url: str) -> "asyncpg.Connection[Any]":

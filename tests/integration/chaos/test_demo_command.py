@@ -39,6 +39,9 @@ async def test_ctrl_c_ends_the_demo_with_a_verdict(server_root: Path, tmp_path: 
     assert told["run"]["takeovers"][0]["took_office_s"] > 0
     assert told["counts"]["periods_due"] == sum(told["counts"]["invoices"].values())
     assert told["counts"]["charges_succeeded"] == told["counts"]["invoices"]["paid"] > 0
+    tally = told["run"]["tally"]
+    assert tally["is_exact"]
+    assert tally["charges_expected"] == tally["charges_made"] == told["counts"]["charges_succeeded"]
     assert picture.read_text().startswith("<svg")
     assert not (server_root / "demo" / "state.json").exists()
 

@@ -35,7 +35,7 @@ def busy() -> Figures:
         elapsed_s=83.4,
         business_now=NOW,
         clock_rate=43_800,
-        subscribed=1432,
+        declines={f"sub_{number}": False for number in range(1432)},
         outcomes={"succeeded": 12_345, "declined": 321, "requires_action": 4},
         due=112,
     )
@@ -98,7 +98,15 @@ def test_a_line_tells_the_whole_moment() -> None:
     ],
 )
 def test_the_phase_says_what_is_going_on(takeovers: list[Takeover], subscribed: int, doing: str) -> None:
-    assert Figures(2, phase=ACTING, subscribed=subscribed, takeovers=takeovers).doing == doing
+    assert (
+        Figures(
+            2,
+            phase=ACTING,
+            declines=dict.fromkeys(["sub_1", "sub_2"][:subscribed], False),
+            takeovers=takeovers,
+        ).doing
+        == doing
+    )
 
 
 def test_a_chart_fills_its_height_with_the_highest_value_and_shows_the_newest() -> None:
