@@ -23,7 +23,7 @@ def scoped(app: ASGIApp, max_in_flight: int = 10) -> tuple[httpx.AsyncClient, Ap
 
 
 async def test_more_requests_than_fit_are_turned_away_and_the_rest_served() -> None:
-    full, go_on = asyncio.Event(), asyncio.Event()
+    full, probed, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
     at_work = 0
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,6 +31,8 @@ async def test_more_requests_than_fit_are_turned_away_and_the_rest_served() -> N
         at_work += 1
         if at_work == 3:
             full.set()
+        if at_work == 6:
+            probed.set()
         await go_on.wait()
         await PlainTextResponse("done")(scope, receive, send)
 
@@ -40,13 +42,16 @@ async def test_more_requests_than_fit_are_turned_away_and_the_rest_served() -> N
         await asyncio.wait_for(full.wait(), 5)
         assert b"middleman_api_in_flight 3.0" in metrics.exposition()
         turned_away = await client.get("/")
+        # A probe that is turned away has the process killed, and a scraper goes blind, when it is needed most.
+        probes = [asyncio.create_task(client.get(path)) for path in ("/livez", "/readyz", "/metrics")]
+        await asyncio.wait_for(probed.wait(), 5)
         go_on.set()
-        answers = await asyncio.gather(*served)
+        answers = await asyncio.gather(*served, *probes)
         assert (await client.get("/")).status_code == 200
     assert turned_away.status_code == 503
     assert turned_away.json()["type"] == PROBLEMS + "overloaded"
     assert turned_away.headers["Retry-After"] == "1"
-    assert [answer.status_code for answer in answers] == [200] * 3
+    assert [answer.status_code for answer in answers] == [200] * 6
     assert b"middleman_api_in_flight 0.0" in metrics.exposition()
 
 

@@ -27,7 +27,8 @@ MAX_WEBHOOK_BYTES = 256 * 1024
 _LARGER: Mapping[str, int] = {"/webhooks/stripe": MAX_WEBHOOK_BYTES}
 BODY_TIMEOUT_S = 10.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)
-_QUIET = ("/livez", "/readyz", "/metrics")
+_OPERATIONS = ("/livez", "/readyz", "/metrics")
+"""Left out of the log, and answered under overload too: a busy process is neither dead nor to be flown blind."""
 
 log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ class RequestScope:
 
         self._count(1)
         try:
-            if self.in_flight > self.max_in_flight:
+            if self.in_flight > self.max_in_flight and scope["path"] not in _OPERATIONS:
                 detail = f"More than {self.max_in_flight} requests are at work here."
                 raise Problem(503, "overloaded", detail, headers={"Retry-After": "1"})
             await self.app(scope, receive, tagged_send)
@@ -82,7 +83,7 @@ class RequestScope:
     def _record(self, scope: Scope, request_id: str, status: int, duration_s: float) -> None:
         route = getattr(scope.get("route"), "path", "(none)")
         self.metrics.handled(route, scope["method"], status, duration_s)
-        if route in _QUIET:
+        if route in _OPERATIONS:
             return
         caller = scope["state"].get("caller")
         log.info(
