@@ -141,7 +141,7 @@ class Sandbox:
             self._rate_limit.check(operation.name)
         if plan.before and plan.ending is not Ending.REPLY:
             self.stats.dropped += 1
-            self._loop.call_later(plan.latency_s + plan.hang_s, call.connection.finish, _NOTHING, plan.ending)
+            self._loop.call_later(plan.latency_s + plan.hang_s, self._finish, call, _NOTHING)
             return
         if call.key and self._replays(call):
             return
@@ -236,12 +236,25 @@ class Sandbox:
         for call, answer in outbox:
             if call.record is not None:
                 self.keys.release(call.record)
+            # Each on its own: what one request breaks must cost no other client its reply.
+            try:
+                reply = answer()
+            except Exception:
+                log.exception("reply.crashed", path=call.request.path, request_id=call.request_id)
+                body = orjson.dumps(errors.api_error(remembered=False).body())
+                reply = self._reply(call, 500, body)
             plan = call.plan
-            reply = answer()
             if plan.hang_s:
-                self._loop.call_later(plan.hang_s, call.connection.finish, reply, plan.ending)
+                self._loop.call_later(plan.hang_s, self._finish, call, reply)
             else:
-                call.connection.finish(reply, plan.ending)
+                self._finish(call, reply)
+
+    def _finish(self, call: Call, reply: Reply) -> None:
+        try:
+            call.connection.finish(reply, call.plan.ending)
+        except Exception:
+            log.exception("connection.crashed", path=call.request.path, request_id=call.request_id)
+            call.connection.close()
 
     def _commit(self) -> None:
         objects, events = self.world.drain()

@@ -1,7 +1,6 @@
 """Who may ask: the account's secret key, as a bearer token or as the user of basic authentication."""
 
 import base64
-import binascii
 import hmac
 
 from stripe_sandbox.errors import unauthorized
@@ -16,7 +15,8 @@ def presented_key(authorization: str | None) -> str | None:
     if scheme.lower() == "basic":
         try:
             return base64.b64decode(value, validate=True).decode().partition(":")[0] or None
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
+            # All that can be wrong with it: no base64, no UTF-8 inside, or characters beyond ASCII.
             return None
     return None
 

@@ -80,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self._keep_alive = True
         self._closing = False
+        self._refusal: bytes | None = None
         self._head_only = False
         self._writing_paused = False
         self.last_active_s = 0.0
@@ -97,6 +98,11 @@ class Connection(asyncio.Protocol):
         """True while no request is being answered."""
         return not self._busy
 
+    @property
+    def _deaf(self) -> bool:
+        """True when nothing that still arrives counts: the connection ends, maybe after replies that it still owes."""
+        return self._closing or self._refusal is not None
+
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self._deaf:
             return
         try:
             self._parser.feed_data(data)
@@ -151,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._count_head(len(name) + len(value))
         lower = name.decode("latin-1").lower()
         self._headers[lower] = value.decode("latin-1")
-        if lower == "expect" and value.lower() == b"100-continue" and self._transport is not None:
+        if lower == "expect" and value.lower() == b"100-continue" and self._transport and not self._deaf:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _count_head(self, more: int) -> None:
@@ -169,7 +175,7 @@ class Connection(asyncio.Protocol):
             self._body.append(data)
 
     def on_message_complete(self) -> None:
-        if self._closing:
+        if self._deaf:
             return
         url = httptools.parse_url(self._url)
         request = Request(
@@ -214,6 +220,8 @@ class Connection(asyncio.Protocol):
                     request, following_keep_alive = self._waiting.popleft()
                     self._read_or_not()
                     self._begin(request, following_keep_alive)
+                elif self._refusal is not None:
+                    self._say_last(transport, self._refusal)
             case Ending.TRUNCATE:
                 encoded = _encode(reply, keep_alive=True)
                 transport.write(encoded[: len(encoded) - (len(reply.body) + 1) // 2])
@@ -224,15 +232,20 @@ class Connection(asyncio.Protocol):
                 self._reset(transport)
 
     def _refuse(self, status: int, message: str) -> None:
-        if self._closing or self._transport is None:
+        """Answers what is no request, in its turn: the requests before it get their replies first."""
+        if self._deaf or self._transport is None:
             return
         body = {"error": {"type": "invalid_request_error", "message": message}}
-        self._transport.write(_encode(json_reply(status, body), keep_alive=False))
+        self._refusal = _encode(json_reply(status, body), keep_alive=False)
+        if not self._busy:
+            self._say_last(self._transport, self._refusal)
+
+    def _say_last(self, transport: asyncio.Transport, encoded: bytes) -> None:
+        transport.write(encoded)
         # Closing at once, with input unread, would make the kernel reset the connection and take the answer with it:
         # say that this was all, and let the client finish first, for a while.
         self._closing = True
-        self._waiting.clear()
-        self._transport.write_eof()
+        transport.write_eof()
         asyncio.get_running_loop().call_later(LINGER_S, self.close)
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """The wire: whatever arrives, the sandbox answers sensibly and stays up."""
 
+import re
+
 import httpx
 import pytest
 from tests.support.sandbox_process import API_KEY, SandboxProcess
@@ -43,6 +45,28 @@ def test_odd_requests_get_an_honest_status(sandbox: SandboxProcess, sent: bytes,
     received = exchange(sandbox, sent)
     assert received.split(b" ", 2)[1] == status
     assert httpx.get(f"{sandbox.url}/livez").status_code == 200
+
+
+def test_garbage_behind_a_request_is_refused_after_its_reply(sandbox: SandboxProcess) -> None:
+    sandbox.add_fault({"type": "latency", "latency_ms": 60}, times=1, operation="customers.list")
+    received = exchange(sandbox, GET + GET.replace(b"customers", b"charges") + b"\0GARBAGE")
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"200", b"400"]
+    assert received.index(b'"url":"/v1/customers"') < received.index(b'"url":"/v1/charges"')
+
+
+def test_garbage_behind_a_request_costs_no_other_client_its_reply(sandbox: SandboxProcess) -> None:
+    with sandbox.connect() as careless, sandbox.connect() as innocent:
+        careless.sendall(b"GET /livez HTTP/1.1\r\n\r\n\0GARBAGE")
+        innocent.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+        assert innocent.recv(100).startswith(b"HTTP/1.1 200 OK")
+        assert careless.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("path", ["/admin/stats", "/v1/customers"])
+def test_credentials_that_are_no_base64_are_401(sandbox: SandboxProcess, path: str) -> None:
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic ".encode()
+    for value in (b"\xe9", b"A", b"/////w==", b"*", b""):
+        assert exchange(sandbox, head + value + b"\r\n\r\n").split(b" ", 2)[1] == b"401"
 
 
 def test_a_chunked_body_that_waits_for_100_continue_is_read(sandbox: SandboxProcess) -> None:
