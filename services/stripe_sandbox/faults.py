@@ -177,20 +177,23 @@ def _checked(document: object) -> tuple[dict[str, Any], dict[str, Any], int | No
     if not isinstance(document, dict) or not set(document) <= {"match", "times", "action"}:
         raise BadRule('A rule is {"match": {…}, "times": N, "action": {"type": …}}.')
     match, action, times = document.get("match", {}), document.get("action"), document.get("times")
-    if not isinstance(action, dict) or action.get("type") not in _ACTION_FIELDS:
+    kind = action.get("type") if isinstance(action, dict) else None
+    if not isinstance(action, dict) or not isinstance(kind, str) or kind not in _ACTION_FIELDS:
         raise BadRule(f"action.type must be one of {', '.join(sorted(_ACTION_FIELDS))}.")
     if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
         raise BadRule("times must be a whole number of at least 1; leave it out for a rule without end.")
     _check_fields("match", match, _MATCH_FIELDS)
-    _check_fields(
-        "action", {name: v for name, v in action.items() if name != "type"}, _ACTION_FIELDS[action["type"]]
-    )
+    _check_fields("action", {name: v for name, v in action.items() if name != "type"}, _ACTION_FIELDS[kind])
     if not 0 <= match.get("probability", 1) <= 1:
         raise BadRule("match.probability must be between 0 and 1.")
     if action.get("when", "before") not in ("before", "after"):
         raise BadRule("action.when must be before or after.")
-    if action["type"] == "latency" and "latency_ms" not in action:
+    if kind == "latency" and "latency_ms" not in action:
         raise BadRule("action.latency_ms is missing.")
+    reason = action.get("reason", "")
+    if not (reason.isascii() and reason.isprintable()):
+        # It travels in a header, where a line break would end it and most other characters have no form.
+        raise BadRule("action.reason must be printable ASCII.")
     waits = {"latency_ms": 1000, "jitter_ms": 1000, "hang_s": 1, "retry_after_s": 1}
     for name, per_second in waits.items():
         if not 0 <= action.get(name, 0) / per_second <= MAX_WAIT_S:

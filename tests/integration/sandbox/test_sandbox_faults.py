@@ -183,6 +183,10 @@ def test_chance_is_the_same_for_the_same_seed(sandbox: SandboxProcess, http: htt
     ("rule", "hint"),
     [
         ({"action": {"type": "explode"}}, "action.type must be one of"),
+        ({"action": {"type": []}}, "action.type must be one of"),
+        ({"action": {"type": {}}}, "action.type must be one of"),
+        ({"action": {"type": "rate_limit", "reason": "caf\u00e9"}}, "printable ASCII"),
+        ({"action": {"type": "rate_limit", "reason": "a\r\nSet-Cookie: b"}}, "printable ASCII"),
         ({"action": {"type": "latency"}}, "latency_ms is missing"),
         ({"action": {"type": "latency", "latency_ms": -1}}, "between 0 and"),
         ({"action": {"type": "hang", "hang_s": 10_000}}, "between 0 and 300"),
