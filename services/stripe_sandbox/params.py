@@ -178,12 +178,14 @@ def nested(spec: Spec, *, clearable: bool = False) -> Check:
     return check
 
 
-def array(item: Check) -> Check:
-    """A list, each item checked."""
+def array(item: Check, *, most: int | None = None) -> Check:
+    """A list of at most `most` items (None: as many as a request can hold), each checked."""
 
     def check(name: str, value: FormValue) -> list[Any]:
         if not isinstance(value, list):
             raise invalid("Invalid array", param=name)
+        if most is not None and len(value) > most:
+            raise invalid(f"Array {name} exceeded maximum {most} allowed elements.", param=name)
         return [item(f"{name}[{i}]", one) for i, one in enumerate(value)]
 
     return check

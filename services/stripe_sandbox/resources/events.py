@@ -104,7 +104,12 @@ def _read_page(context: Context, params: Params) -> Json:
     return {"object": "list", "url": "/v1/events", "has_more": len(rows) > limit, "data": data}
 
 
-_LIST = list_spec(words("delivery_success"), created=created, type=text(100), types=array(text(100)))
+_MAX_TYPES = 20
+"""Stripe's bound. Source: https://docs.stripe.com/api/events/list#list_events-types."""
+
+_LIST = list_spec(
+    words("delivery_success"), created=created, type=text(100), types=array(text(100), most=_MAX_TYPES)
+)
 
 OPERATIONS = (
     Operation("events.list", "GET", "/v1/events", _LIST, _list),

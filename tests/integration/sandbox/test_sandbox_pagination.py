@@ -81,3 +81,13 @@ def test_events_page_like_everything_else(listed: Listed) -> None:
     newest = client.v1.events.list({"limit": 3}).data
     back = client.v1.events.list({"limit": 2, "ending_before": newest[2].id})
     assert [one.id for one in back.data] == [one.id for one in newest[:2]]
+
+
+def test_more_types_than_stripe_takes_are_refused(listed: Listed) -> None:
+    client, _, _ = listed
+    assert client.v1.events.list({"types": ["payment_intent.created"] * 20, "limit": 1}).data
+    for count in (21, 1000):
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            client.v1.events.list({"types": ["a"] * count})
+        assert (refused.value.http_status, refused.value.param) == (400, "types")
+        assert refused.value.user_message == "Array types exceeded maximum 20 allowed elements."
