@@ -4,7 +4,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaos.judge.books import Booking, Books, Fence, Invoice, Subscription, Term, WriteRun
+from chaos.judge.books import (
+    Booking,
+    Books,
+    Fence,
+    Invoice,
+    Subscription,
+    Term,
+    UnpaidAttempt,
+    WriteRun,
+)
 from chaos.judge.calendar import boundary
 from chaos.judge.ledger import Charge, Intent, KeyUse, Ledger
 
@@ -50,6 +59,21 @@ def invoice(of: Subscription, period_no: int, **changes: Any) -> Invoice:
         attempt_open=False,
         charge_id=f"ch_{of.id}_{period_no}",
         first_outcome_at=SETTLED_AT,
+        last_attempt="succeeded",
+    )
+    return replace(clean, **changes)
+
+
+def unpaid_attempt(of: Invoice, **changes: Any) -> UnpaidAttempt:
+    """The first and last try of an invoice, declined by a charge that failed."""
+    clean = UnpaidAttempt(
+        id=f"at_{of.id[3:]}_1",
+        invoice_id=of.id,
+        status="declined",
+        charge_id=f"ch_no_{of.id}",
+        code="card_declined",
+        settled_at=SETTLED_AT,
+        is_last=True,
     )
     return replace(clean, **changes)
 
@@ -82,6 +106,17 @@ def intent(of: Invoice, **changes: Any) -> Intent:
     return replace(clean, **changes)
 
 
+def declined_intent(of: Invoice, **changes: Any) -> Intent:
+    """What the processor made of an invoice whose one try it declined."""
+    charge = Charge(f"ch_no_{of.id}", "failed", of.amount_minor, 0, of.currency)
+    unpaid: dict[str, Any] = {
+        "status": "requires_payment_method",
+        "amount_received": 0,
+        "charges": (charge,),
+    }
+    return intent(of, **(unpaid | changes))
+
+
 def key(of: Invoice, **changes: Any) -> KeyUse:
     """The key that created its intent."""
     clean = KeyUse(f"middleman-create-{of.id}", "POST", CREATE, f"sha-{of.id}", executions=1, mismatches=0)
@@ -108,6 +143,7 @@ def books(**changes: Any) -> Books:
         ledger_read_began=LEDGER_READ_BEGAN,
         subscriptions={each.id: each for each in SUBSCRIPTIONS},
         invoices=INVOICES,
+        unpaid_attempts=(),
         bookings=tuple(map(booking, paid)),
         terms=(LEADER, SUCCESSOR),
         fences=(Fence(0, 2, "uid-2"),),
@@ -116,10 +152,10 @@ def books(**changes: Any) -> Books:
     return replace(clean, **changes)
 
 
-def books_with(changed: Invoice) -> Books:
-    """The clean books with one invoice, known by its id, replaced or added."""
+def books_with(changed: Invoice, *unpaid: UnpaidAttempt) -> Books:
+    """The clean books with one invoice, known by its id, replaced or added; `unpaid` are its tries without money."""
     others = tuple(each for each in INVOICES if each.id != changed.id)
-    return books(invoices=(*others, changed))
+    return books(invoices=(*others, changed), unpaid_attempts=unpaid)
 
 
 def ledger(*more: Intent, without: str = "", keys: tuple[KeyUse, ...] = ()) -> Ledger:

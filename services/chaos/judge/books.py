@@ -24,6 +24,7 @@ class Invoice:
     """One debt. `charge_id` is what its succeeded attempt recorded; `attempt_open`: a try is under way.
 
     `first_outcome_at`: the database's real time when its first attempt was settled, whatever the outcome.
+    `last_attempt` is the status of the attempt with the highest number, None where there is none at all.
     """
 
     id: str
@@ -43,6 +44,23 @@ class Invoice:
     attempt_open: bool
     charge_id: str | None
     first_outcome_at: datetime | None
+    last_attempt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnpaidAttempt:
+    """One try that was settled and took no money: declined, requires_action or canceled.
+
+    `charge_id` names the failed charge, None where the processor made none; `is_last`: no attempt follows it.
+    """
+
+    id: str
+    invoice_id: str
+    status: str
+    charge_id: str | None
+    code: str | None
+    settled_at: datetime
+    is_last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +124,7 @@ class Books:
     ledger_read_began: datetime
     subscriptions: Mapping[str, Subscription]
     invoices: tuple[Invoice, ...]
+    unpaid_attempts: tuple[UnpaidAttempt, ...]
     bookings: tuple[Booking, ...]
     terms: tuple[Term, ...]
     fences: tuple[Fence, ...]

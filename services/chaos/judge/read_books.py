@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
-from chaos.judge.books import Booking, Books, Fence, Invoice, Subscription, Term, WriteRun
+from chaos.judge.books import (
+    Booking,
+    Books,
+    Fence,
+    Invoice,
+    Subscription,
+    Term,
+    UnpaidAttempt,
+    WriteRun,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -24,11 +33,23 @@ _INVOICES = """
     SELECT i.id, i.subscription_id, i.period_no, i.period_start, i.period_end, i.amount_minor, i.currency,
            i.status, i.payment_intent_id, i.next_attempt_at, i.settled_at, i.created_term, i.bound_term,
            paid.settled_term, trying.id IS NOT NULL AS attempt_open, paid.charge_id,
-           first.settled_at AS first_outcome_at
+           first.settled_at AS first_outcome_at, last.status AS last_attempt
     FROM invoices i
     LEFT JOIN payment_attempts first ON first.invoice_id = i.id AND first.attempt_no = 1
     LEFT JOIN payment_attempts paid ON paid.invoice_id = i.id AND paid.status = 'succeeded'
     LEFT JOIN payment_attempts trying ON trying.invoice_id = i.id AND trying.status = 'open'
+    LEFT JOIN (
+        SELECT DISTINCT ON (invoice_id) invoice_id, status FROM payment_attempts
+        ORDER BY invoice_id, attempt_no DESC
+    ) last ON last.invoice_id = i.id
+"""
+
+_UNPAID_ATTEMPTS = """
+    SELECT a.id, a.invoice_id, a.status, a.charge_id, a.code, a.settled_at,
+           NOT EXISTS (
+               SELECT FROM payment_attempts l WHERE l.invoice_id = a.invoice_id AND l.attempt_no > a.attempt_no
+           ) AS is_last
+    FROM payment_attempts a WHERE a.status NOT IN ('open', 'succeeded')
 """
 
 _BOOKINGS = """
@@ -83,6 +104,12 @@ async def read_books(connection: "asyncpg.Connection[Any]", ledger_read_began: "
             },
             invoices=tuple(
                 [Invoice(*row) async for row in connection.cursor(_INVOICES, prefetch=FETCH_SIZE)]
+            ),
+            unpaid_attempts=tuple(
+                [
+                    UnpaidAttempt(*row)
+                    async for row in connection.cursor(_UNPAID_ATTEMPTS, prefetch=FETCH_SIZE)
+                ]
             ),
             bookings=tuple(
                 [Booking(*row) async for row in connection.cursor(_BOOKINGS, prefetch=FETCH_SIZE)]

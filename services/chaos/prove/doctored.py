@@ -28,6 +28,38 @@ _CHANGE_ENTRY = """
     UPDATE ledger_entries SET amount_minor = amount_minor + $1
     WHERE account = 'processor_balance' AND attempt_id = (SELECT min(attempt_id) FROM ledger_entries)
 """
+# Somebody is let off: a subscription like another one, whose invoice was given up after a decline that nobody heard of.
+_LET_OFF = """
+    INSERT INTO subscriptions
+    SELECT (jsonb_populate_record(s, '{"id": "sub_letoff"}')).* FROM subscriptions s ORDER BY s.id LIMIT 1;
+    INSERT INTO invoices
+    SELECT (jsonb_populate_record(i, '{"id": "in_letoff_0", "subscription_id": "sub_letoff", "period_no": 0,
+                "status": "uncollectible", "payment_intent_id": null, "bound_term": null}')).*
+    FROM invoices i WHERE i.period_no = 0 ORDER BY i.id LIMIT 1;
+    INSERT INTO payment_attempts
+    SELECT (jsonb_populate_record(a, '{"id": "at_letoff_0_1", "invoice_id": "in_letoff_0", "status": "declined",
+                "charge_id": null, "code": "card_declined"}')).*
+    FROM payment_attempts a WHERE a.attempt_no = 1 ORDER BY a.id LIMIT 1;
+"""
+_FORGET_LET_OFF = """
+    DELETE FROM payment_attempts WHERE id = 'at_letoff_0_1';
+    DELETE FROM invoices WHERE id = 'in_letoff_0';
+    DELETE FROM subscriptions WHERE id = 'sub_letoff';
+"""
+
+
+def _statements(do: str, undo: str) -> Doctoring:
+    """Statements of the database's owner, and those that take them back."""
+
+    @asynccontextmanager
+    async def doctored(world: World) -> AsyncIterator[None]:
+        await world.tamper(do)
+        try:
+            yield
+        finally:
+            await world.tamper(undo)
+
+    return doctored
 
 
 @asynccontextmanager
@@ -122,6 +154,12 @@ def _control(name: str, what: str, breaks: str, doctoring: Doctoring) -> Control
 
 DOCTORED: tuple[Control, ...] = (
     _control("lost_invoice", "an invoice is removed from the books", "I3", _invoice_removed),
+    _control(
+        "let_off",
+        "an invoice is given up as declined, and its card was never tried",
+        "I3",
+        _statements(_LET_OFF, _FORGET_LET_OFF),
+    ),
     _control("doctored_entry", "one side of a booking is changed by a cent", "I9", _entry_changed),
     _control("refund_beyond", "a charge is refunded by more than it took", "I7", _refunded_beyond_the_charge),
 )

@@ -69,7 +69,7 @@ async def test_every_wrong_is_caught_and_every_invariant_can_say_no(proved: Prov
     assert "each of I1 to I9 was seen red at least once" in proved.output
     assert [control["name"] for control in proved.result["controls"]] == [
         *("fence_off", "term_in_key", "intent_per_attempt"),
-        *("late", "lost_invoice", "doctored_entry", "refund_beyond"),
+        *("late", "lost_invoice", "let_off", "doctored_entry", "refund_beyond"),
     ]
 
 
@@ -103,6 +103,8 @@ async def test_nobody_charging_for_too_long_is_late_unless_a_fault_is_declared(p
 
 async def test_what_was_tampered_with_is_seen(proved: Proved) -> None:
     assert set(proved.caught("lost_invoice")) == {"I2", "I3", "I5", "I9"}
+    assert set(proved.caught("let_off")) == {"I3"}
+    assert "names no charge that failed" in proved.caught("let_off")["I3"]
     assert set(proved.caught("doctored_entry")) == {"I9"}
     assert set(proved.caught("refund_beyond")) == {"I7", "I9"}
     assert "refunded 1000 of 999 EUR paid" in proved.caught("refund_beyond")["I7"]

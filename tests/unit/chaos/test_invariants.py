@@ -18,11 +18,13 @@ from tests.support.doctored import (
     booking,
     books,
     books_with,
+    declined_intent,
     intent,
     invoice,
     key,
     ledger,
     subscription,
+    unpaid_attempt,
 )
 
 from chaos.judge.books import Booking, Books, Fence, WriteRun
@@ -33,10 +35,17 @@ from chaos.judge.verdict import Verdict
 
 FIRST = INVOICES[0]
 LAST_PERIOD_OPEN = replace(
-    INVOICES[2], status="open", settled_at=None, settled_term=None, charge_id=None, attempt_open=True
+    INVOICES[2],
+    status="open",
+    settled_at=None,
+    settled_term=None,
+    charge_id=None,
+    attempt_open=True,
+    last_attempt="open",
 )
 
-DECLINED = replace(FIRST, status="uncollectible", settled_term=None, charge_id=None)
+DECLINED = replace(FIRST, status="uncollectible", settled_term=None, charge_id=None, last_attempt="declined")
+IN_DUNNING = replace(DECLINED, status="open", settled_at=None, next_attempt_at=NOW + timedelta(days=1))
 
 
 def books_booking(changed: Booking) -> Books:
@@ -86,21 +95,12 @@ FALSIFIED: dict[str, tuple[Callable[[], tuple[Ledger, Books]], set[str]]] = {
     "a payment that the books call open, with no attempt under way": (
         lambda: (
             ledger(),
-            books_with(
-                replace(
-                    FIRST,
-                    status="open",
-                    settled_at=None,
-                    charge_id=None,
-                    settled_term=None,
-                    next_attempt_at=NOW + timedelta(days=1),
-                )
-            ),
+            books_with(IN_DUNNING),
         ),
         {"I2", "I9"},
     ),
     "a payment that the books call uncollectible": (
-        lambda: (ledger(), books_with(replace(FIRST, status="uncollectible", charge_id=None))),
+        lambda: (ledger(), books_with(DECLINED)),
         {"I2", "I9"},
     ),
     "an invoice paid here and not there": (
@@ -178,7 +178,7 @@ FALSIFIED: dict[str, tuple[Callable[[], tuple[Ledger, Books]], set[str]]] = {
     "an open invoice that nobody will try again": (
         lambda: (
             ledger(intent(INVOICES[2], status="requires_payment_method", amount_received=0, charges=())),
-            books_with(replace(LAST_PERIOD_OPEN, attempt_open=False)),
+            books_with(replace(LAST_PERIOD_OPEN, attempt_open=False, last_attempt="declined")),
         ),
         {"I3"},
     ),
@@ -279,9 +279,10 @@ FALSIFIED: dict[str, tuple[Callable[[], tuple[Ledger, Books]], set[str]]] = {
     ),
     "a decline booked as a success": (
         lambda: (
-            ledger(intent(FIRST, status="requires_payment_method", amount_received=0, charges=())),
+            ledger(declined_intent(FIRST)),
             books(
                 invoices=(DECLINED, *INVOICES[1:]),
+                unpaid_attempts=(unpaid_attempt(FIRST),),
                 bookings=tuple(map(booking, INVOICES)),
             ),
         ),
@@ -335,7 +336,9 @@ IN_FLIGHT: dict[str, Callable[[], tuple[Ledger, Books]]] = {
     ),
     "a retry that is due": lambda: (
         ledger(intent(INVOICES[2], status="requires_payment_method", amount_received=0, charges=())),
-        books_with(replace(LAST_PERIOD_OPEN, attempt_open=False, next_attempt_at=NOW)),
+        books_with(
+            replace(LAST_PERIOD_OPEN, attempt_open=False, next_attempt_at=NOW, last_attempt="declined")
+        ),
     ),
 }
 

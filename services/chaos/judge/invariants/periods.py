@@ -1,9 +1,12 @@
-"""I3: never zero times. Every period that fell due has its invoice, and at rest every one is settled."""
+"""I3: never zero times. Every period that fell due has its invoice, at rest every one is settled, and every no is
+the processor's.
+"""
 
 from collections import defaultdict
 
 from chaos.judge.books import Books, Invoice, Subscription
 from chaos.judge.calendar import CalendarEndsError, boundary, periods_due
+from chaos.judge.invariants.outcomes import check_last_attempt, check_unpaid_attempts
 from chaos.judge.ledger import Ledger
 from chaos.judge.verdict import Findings, InvariantResult
 
@@ -15,12 +18,14 @@ def every_due_period_is_billed(ledger: Ledger, books: Books) -> InvariantResult:
     it) is pending; one that it has passed without an invoice is lost, and a violation at once.
     """
     found = Findings(
-        "I3", "periods are contiguous from the first, every due one is billed, and settled at rest"
+        "I3", "periods are contiguous from the first, every due one is billed and tried, and settled at rest"
     )
     billed: dict[str, list[Invoice]] = defaultdict(list)
     for invoice in books.invoices:
         billed[invoice.subscription_id].append(invoice)
         _check_settled(found, invoice, books)
+        check_last_attempt(found, invoice)
+    check_unpaid_attempts(found, ledger, books)
     for subscription in books.subscriptions.values():
         invoices = billed.pop(subscription.id, [])
         due = periods_due(subscription, books.business_now)
