@@ -64,13 +64,24 @@ def _place(form: Form, name: str, value: str) -> None:
 
 
 def _lists(value: FormValue) -> FormValue:
-    """Turns the dictionaries that stand for arrays (`0`, `1`, …) into lists."""
+    """Turns the dictionaries that stand for arrays (`0`, `1`, … without a gap) into lists.
+
+    Only those, because a list forgets its names: of `metadata[2024]=x` the 2024 would be lost.
+    """
     if not isinstance(value, dict):
         return value
     inner = {name: _lists(item) for name, item in value.items()}
-    if inner and all(name.isascii() and name.isdigit() for name in inner):
-        return [inner[name] for name in sorted(inner, key=lambda name: (len(name), name))]
-    return inner
+    numbers = [str(number) for number in range(len(inner))]
+    return [inner[number] for number in numbers] if inner and all(map(inner.__contains__, numbers)) else inner
+
+
+def items_in_order(value: FormValue) -> list[FormValue] | None:
+    """The items of an array, whose numbers may have gaps; None if it is none."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict) or not all(name.isascii() and name.isdigit() for name in value):
+        return None
+    return [value[name] for name in sorted(value, key=lambda name: (len(name), name))]
 
 
 def fingerprint(pairs: Pairs) -> str:

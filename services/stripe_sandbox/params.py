@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from stripe_sandbox.errors import StripeError, invalid
-from stripe_sandbox.forms import Form, FormValue
+from stripe_sandbox.forms import Form, FormValue, items_in_order
 
 Check: TypeAlias = Callable[[str, FormValue], Any]
 Params: TypeAlias = dict[str, Any]
@@ -137,7 +137,7 @@ def metadata(name: str, value: FormValue) -> dict[str, str] | None:
     """Up to 50 strings by name; an empty value unsets its name. `metadata=` (gives None) unsets all of them."""
     if value == "":
         return None
-    # `metadata[0]=…` decodes as a list, yet these are names as good as any.
+    # `metadata[0]=…` decodes as a list, yet these are names as good as any; a list's are 0, 1, … without a gap.
     items = {str(i): v for i, v in enumerate(value)} if isinstance(value, list) else value
     if not isinstance(items, dict):
         raise invalid("Invalid object", param=name)
@@ -182,11 +182,12 @@ def array(item: Check, *, most: int | None = None) -> Check:
     """A list of at most `most` items (None: as many as a request can hold), each checked."""
 
     def check(name: str, value: FormValue) -> list[Any]:
-        if not isinstance(value, list):
+        items = items_in_order(value)
+        if items is None:
             raise invalid("Invalid array", param=name)
-        if most is not None and len(value) > most:
+        if most is not None and len(items) > most:
             raise invalid(f"Array {name} exceeded maximum {most} allowed elements.", param=name)
-        return [item(f"{name}[{i}]", one) for i, one in enumerate(value)]
+        return [item(f"{name}[{i}]", one) for i, one in enumerate(items)]
 
     return check
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.forms import decode_form, decode_pairs, fingerprint
-from stripe_sandbox.params import Spec, boolean, integer, merged_metadata, metadata, text
+from stripe_sandbox.params import Spec, array, boolean, integer, merged_metadata, metadata, text
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from stripe_sandbox.params import Spec, boolean, integer, merged_metadata, metad
         ("a=1&b=x+y%2Bz", {"a": "1", "b": "x y+z"}),
         ("a[]=1&a[]=2", {"a": ["1", "2"]}),
         ("a[1]=x&a[0]=y", {"a": ["y", "x"]}),
+        ("a[1]=x&a[5]=y", {"a": {"1": "x", "5": "y"}}),
         ("m[k]=v&m[n][o]=p", {"m": {"k": "v", "n": {"o": "p"}}}),
         ("i[0][id]=x&i[1][id]=y", {"i": [{"id": "x"}, {"id": "y"}]}),
         ("a%5Bb%5D=c", {"a": {"b": "c"}}),
@@ -24,6 +25,33 @@ from stripe_sandbox.params import Spec, boolean, integer, merged_metadata, metad
 )
 def test_brackets_nest_and_number(encoded: str, form: dict[str, object]) -> None:
     assert decode_form(decode_pairs(encoded)) == form
+
+
+@pytest.mark.parametrize(
+    ("encoded", "items"),
+    [
+        ("a[]=x&a[]=y", ["x", "y"]),
+        ("a[1]=x&a[0]=y", ["y", "x"]),
+        ("a[10]=x&a[9]=y", ["y", "x"]),
+        ("&".join(f"a[{n}]={n}" for n in reversed(range(12))), [str(n) for n in range(12)]),
+    ],
+)
+def test_an_array_comes_in_the_order_of_its_numbers(encoded: str, items: list[str]) -> None:
+    spec = Spec({"a": array(text())})
+    assert spec.parse(decode_form(decode_pairs(encoded))) == {"a": items}
+
+
+@pytest.mark.parametrize("encoded", ["a=x", "a[k]=x", "a[0]=x&a[k]=y"])
+def test_what_is_no_array_is_refused(encoded: str) -> None:
+    with pytest.raises(StripeError, match="Invalid array"):
+        Spec({"a": array(text())}).parse(decode_form(decode_pairs(encoded)))
+
+
+@pytest.mark.parametrize("names", [("2024",), ("0", "1"), ("1", "0"), ("00", "7", "10"), ("2024", "plan")])
+def test_metadata_keeps_its_names_even_where_they_are_numbers(names: tuple[str, ...]) -> None:
+    encoded = "&".join(f"metadata[{name}]=v{name}" for name in names)
+    parsed = Spec({"metadata": metadata}).parse(decode_form(decode_pairs(encoded)))
+    assert parsed == {"metadata": {name: f"v{name}" for name in names}}
 
 
 @given(st.text(alphabet="ab[]=&%+019", max_size=60))
