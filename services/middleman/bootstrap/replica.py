@@ -3,7 +3,7 @@
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from middleman.adapters.etcd.config import EtcdConfig, EtcdTls
 from middleman.adapters.etcd.coordinator import EtcdCoordinator
 from middleman.adapters.failpoints import ProcessFailpoints
+from middleman.adapters.postgres.due_lag import DueLag
 from middleman.adapters.postgres.engine import engine
 from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
 from middleman.adapters.postgres.office import PostgresOffice
@@ -43,6 +44,7 @@ from middleman.settings import ReplicaSettings, refuse
 log = structlog.get_logger(__name__)
 
 _BEAT_INTERVAL_S = 1.0
+_LAG_INTERVAL_S = 3.0
 _WARM_RETRY_S = 0.5
 _WARM_AGAIN_S = 20.0  # sooner than a connection to the processor is closed for want of use
 
@@ -59,6 +61,7 @@ class ReplicaProcess:
     pool: AsyncEngine
     rehearsal: Rehearsal
     heartbeat: Heartbeat
+    due_lag: DueLag
     warm_sessions: int
     warm_connections: int
     warm: bool = field(default=False, init=False)
@@ -118,6 +121,21 @@ class ReplicaProcess:
             except Exception as error:  # noqa: BLE001 -- see _told
                 log.warning("heartbeat.failed", error=_told(error))
             await asyncio.sleep(_BEAT_INTERVAL_S)
+
+    async def keep_measuring_the_lag(
+        self, leads: Callable[[], bool], tell: Callable[[Mapping[str, float]], None]
+    ) -> None:
+        """Tell again and again how late the oldest debt is that nobody has claimed, while this replica leads.
+
+        Not for the pipeline to do: it is the pipeline that may be held up, by the processor or by what it carries.
+        """
+        while True:
+            if leads():
+                try:
+                    tell(await self.due_lag.measure())
+                except Exception as error:  # noqa: BLE001 -- see _told
+                    log.warning("due_lag.not_measured", error=_told(error))
+            await asyncio.sleep(_LAG_INTERVAL_S)
 
     async def say_goodbye(self) -> None:
         """Say on the replica's row that it has stopped.
@@ -213,6 +231,7 @@ def build_replica(
         pool=pool,
         rehearsal=Rehearsal(pool, uuid4),
         heartbeat=Heartbeat(pool, settings.replica_name, incarnation, f"http://{operations}"),
+        due_lag=DueLag(pool, settings.scope),
         warm_sessions=settings.replica_pool_size,
         warm_connections=settings.concurrency,
     )

@@ -1,16 +1,18 @@
 """What a replica does beside its life, getting warm and being seen, outlives whatever the database answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from structlog.testing import capture_logs
+from tests.support.database import add_subscriptions
 from tests.support.fake_processor import FakeProcessor
 from tests.support.store_rig import StoreRig
 
+from middleman.adapters.postgres.due_lag import DueLag
 from middleman.adapters.postgres.heartbeat import Heartbeat
 from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.bootstrap.replica import ReplicaProcess
@@ -32,6 +34,7 @@ def process(rig: StoreRig) -> ReplicaProcess:
         pool=rig.pool,
         rehearsal=Rehearsal(rig.pool, uuid4),
         heartbeat=Heartbeat(rig.pool, "replica-1", "1", "http://127.0.0.1:1"),
+        due_lag=DueLag(rig.pool, 0),
         warm_sessions=4,
         warm_connections=8,
     )
@@ -113,6 +116,45 @@ async def test_a_replica_that_starts_before_the_schema_is_seen_once_that_is_ther
                     await asyncio.sleep(0.02)
     row = await rig.row("SELECT name, role FROM replicas")
     assert tuple(row) == ("replica-1", "follower")
+
+
+async def test_a_leader_that_claims_nothing_still_says_how_late_it_is(
+    rig: StoreRig, process: ReplicaProcess
+) -> None:
+    await add_subscriptions(rig.owner, 1)
+    told: asyncio.Queue[Mapping[str, float]] = asyncio.Queue()
+    async with at_it(asyncio.create_task(process.keep_measuring_the_lag(lambda: True, told.put_nowait))):
+        lags_s = await asyncio.wait_for(told.get(), 10)
+    assert 3600 <= lags_s["due"] < 3700
+    assert lags_s["retry"] == 0
+
+
+async def test_a_lag_that_cannot_be_measured_is_measured_again(
+    rig: StoreRig, process: ReplicaProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("middleman.bootstrap.replica._LAG_INTERVAL_S", 0.02)
+    await rig.owner.execute("ALTER TABLE invoices RENAME TO not_yet")
+    told: asyncio.Queue[Mapping[str, float]] = asyncio.Queue()
+    with capture_logs() as logs:
+        async with at_it(asyncio.create_task(process.keep_measuring_the_lag(lambda: True, told.put_nowait))):
+            await until_logged(logs, "due_lag.not_measured")
+            assert told.empty()
+            await rig.owner.execute("ALTER TABLE not_yet RENAME TO invoices")
+            assert await asyncio.wait_for(told.get(), 10) == {"due": 0, "retry": 0}
+
+
+async def test_who_does_not_lead_measures_no_lag(process: ReplicaProcess) -> None:
+    asked = asyncio.Event()
+
+    def leads() -> bool:
+        asked.set()
+        return False
+
+    def tell(_: Mapping[str, float]) -> None:
+        raise AssertionError("a follower has no lag to tell of")
+
+    async with at_it(asyncio.create_task(process.keep_measuring_the_lag(leads, tell))):
+        await asyncio.wait_for(asked.wait(), 10)
 
 
 async def test_a_goodbye_that_cannot_be_said_ends_in_the_log(rig: StoreRig, process: ReplicaProcess) -> None:

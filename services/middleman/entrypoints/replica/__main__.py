@@ -37,6 +37,7 @@ async def run(settings: ReplicaSettings) -> None:
         loop.add_signal_handler(number, stopping.set)
     registry = CollectorRegistry()
     metrics = ReplicaMetrics(registry)
+    metrics.may_carry(settings.in_flight_limit)
     replica = build_replica(settings, observer=metrics, billing_observer=metrics)
     app = ops_app(
         settings.replica_name,
@@ -83,6 +84,10 @@ async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyn
         asyncio.create_task(replica.keep_warm(lambda: metrics.term is not None), name="warm"),
         asyncio.create_task(replica.watch_the_leader(), name="pulse"),
         asyncio.create_task(replica.keep_beating(lambda: metrics.role.value), name="heartbeat"),
+        asyncio.create_task(
+            replica.keep_measuring_the_lag(lambda: metrics.term is not None, metrics.lags_measured),
+            name="lag",
+        ),
     ]
     try:
         await replica.life.run(stopping)

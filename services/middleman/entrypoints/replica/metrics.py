@@ -1,5 +1,7 @@
 """The replica's Prometheus metrics: an observer of its life and of its billing."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from middleman.adapters.system_clock import SystemClock
@@ -10,6 +12,7 @@ from middleman.ports.term import Term
 
 _CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _WAITING_FOR_WORK = frozenset({Stage.CLAIMED, Stage.CHARGED})
+_KINDS = ("due", "retry")
 _FAILOVER_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30)
 
 
@@ -58,7 +61,9 @@ class ReplicaMetrics:
         self._claimed = counter("attempts_claimed_total", "Attempts opened", ("kind",))
         self._claim_s = histogram("claim_seconds", "One claim statement", ("kind",))
         self._lag_s = gauge(
-            "due_lag_seconds", "How late the oldest of the last claim was, in business time", ("kind",)
+            "due_lag_seconds",
+            "How late the oldest debt is that nobody has claimed, in business time",
+            ("kind",),
         )
         self._call_s = histogram("processor_call_seconds", "Calls to the processor", ("step", "result"))
         self._flush_s = histogram("flush_seconds", "One fenced transaction", ("stage",))
@@ -69,6 +74,7 @@ class ReplicaMetrics:
             "notices_looked_into_total", "Notices of the processor that were looked into", ("finding",)
         )
         self._in_flight = gauge("attempts_in_flight", "Attempts between claim and settle")
+        self._in_flight_limit = gauge("attempts_in_flight_limit", "How many of them there may be")
         self._unanswered = gauge("attempts_unanswered", "Attempts in flight that got no definite answer yet")
         self._slots = gauge(
             "call_slots", "Calls to the processor allowed at once: fewer while the event loop is late"
@@ -107,6 +113,7 @@ class ReplicaMetrics:
         self.term = None
         self._term.set(0)
         self.in_flight(0, 0)
+        self._show_lags(dict.fromkeys(_KINDS, 0.0))
         self._terms_ended.inc()
         self._term_s.set(lasted_s)
         self._takeover.ended()
@@ -140,11 +147,19 @@ class ReplicaMetrics:
         self._takeover.recovered()
 
     def claimed(self, kind: str, attempts: int, lag_s: float, took_s: float) -> None:
-        """Count a claim."""
+        """Count a claim. `lag_s` is of what it took; `lags_measured` tells of what nobody has taken."""
         self._claimed.labels(kind).inc(attempts)
         self._claim_s.labels(kind).observe(took_s)
-        self._lag_s.labels(kind).set(lag_s)
         self._takeover.claimed(kind, attempts)
+
+    def lags_measured(self, lags_s: Mapping[str, float]) -> None:
+        """Show how late the oldest debt of each kind is, unless the term ended while it was being measured."""
+        if self.term is not None:
+            self._show_lags(lags_s)
+
+    def _show_lags(self, lags_s: Mapping[str, float]) -> None:
+        for kind, lag_s in lags_s.items():
+            self._lag_s.labels(kind).set(lag_s)
 
     def called(self, step: str, result: str, took_s: float) -> None:
         """Time a call."""
@@ -172,6 +187,10 @@ class ReplicaMetrics:
         """Show how much is being carried, and how much of it has no answer yet."""
         self._in_flight.set(attempts)
         self._unanswered.set(unanswered)
+
+    def may_carry(self, limit: int) -> None:
+        """Show the bound of what is in flight, which the alert on it compares with."""
+        self._in_flight_limit.set(limit)
 
     def slots(self, limit: int) -> None:
         """Show how many calls may be made at once."""
