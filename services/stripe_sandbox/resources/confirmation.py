@@ -5,7 +5,7 @@ puts the intent back to `requires_payment_method`. Source: https://docs.stripe.c
 """
 
 from stripe_sandbox.cards import AUTHENTICATION_REQUIRED, CARDS, Decline
-from stripe_sandbox.errors import StripeError, no_such, refused
+from stripe_sandbox.errors import StripeError, invalid, no_such, refused
 from stripe_sandbox.model import PaymentIntent, PaymentMethod
 from stripe_sandbox.operation import Context, Json
 from stripe_sandbox.params import Params
@@ -85,6 +85,26 @@ def check_return_url(intent: PaymentIntent, params: Params) -> None:
             "`true` and `automatic_payment_methods[allow_redirects]` to `never` when creating Setup Intents and "
             "Payment Intents."
         )
+
+
+def allowed_redirects(params: Params) -> str | None:
+    """Whether a new intent lets payment methods redirect the customer; None without automatic payment methods.
+
+    Without a word about payment methods Stripe turns the automatic ones on, since API version 2023-08-16.
+    """
+    types, automatic = params.get("payment_method_types"), params.get("automatic_payment_methods")
+    if automatic is None:
+        return "always" if types is None else None
+    if not automatic["enabled"]:
+        return None
+    if types is not None:
+        raise invalid(
+            "You may only specify one of these parameters: automatic_payment_methods, payment_method_types.",
+            param="automatic_payment_methods",
+            code="parameters_exclusive",
+        )
+    redirects: str = automatic.get("allow_redirects", "always")
+    return redirects
 
 
 def method_for(world: World, customer: str | None, reference: str) -> PaymentMethod:

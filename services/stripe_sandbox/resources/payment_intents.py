@@ -24,6 +24,7 @@ from stripe_sandbox.resources import payment_methods
 from stripe_sandbox.resources.common import created, find, find_customer, list_spec, page
 from stripe_sandbox.resources.confirmation import (
     MISSING_METHOD,
+    allowed_redirects,
     carry_out,
     check_return_url,
     confirm,
@@ -69,15 +70,6 @@ def _create(context: Context, _id: str, params: Params) -> Json:
 
 
 def _new_intent(world: World, params: Params, method: PaymentMethod | None) -> PaymentIntent:
-    types, automatic = params.get("payment_method_types"), params.get("automatic_payment_methods")
-    if types is not None and automatic is not None and automatic["enabled"]:
-        raise invalid(
-            "You may only specify one of these parameters: automatic_payment_methods, payment_method_types.",
-            param="automatic_payment_methods",
-            code="parameters_exclusive",
-        )
-    # Without either, Stripe turns automatic payment methods on, since API version 2023-08-16.
-    redirects = None if types is not None else (automatic or {}).get("allow_redirects", "always")
     return PaymentIntent(
         **world.birth("pi"),
         amount=params["amount"],
@@ -85,8 +77,8 @@ def _new_intent(world: World, params: Params, method: PaymentMethod | None) -> P
         status="requires_payment_method" if method is None else "requires_confirmation",
         customer=params.get("customer"),
         payment_method=None if method is None else method.id,
-        payment_method_types=types or ["card"],
-        allow_redirects=redirects,
+        payment_method_types=params.get("payment_method_types") or ["card"],
+        allow_redirects=allowed_redirects(params),
         capture_method=params.get("capture_method", "automatic_async"),
         metadata=merged_metadata({}, params.get("metadata")),
         **{name: params[name] for name in _TEXTS if name in params},

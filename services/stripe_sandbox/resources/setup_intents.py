@@ -23,7 +23,7 @@ from stripe_sandbox.params import (
 )
 from stripe_sandbox.resources import payment_methods
 from stripe_sandbox.resources.common import created, find, find_customer, list_spec, page
-from stripe_sandbox.resources.confirmation import method_for
+from stripe_sandbox.resources.confirmation import allowed_redirects, method_for
 from stripe_sandbox.resources.payment_intents_json import last_error, next_action
 from stripe_sandbox.world import World
 
@@ -90,14 +90,13 @@ def _create(context: Context, _id: str, params: Params) -> Json:
         method = method_for(world, params.get("customer"), params["payment_method"])
     elif confirming:
         raise refused("You must provide a `payment_method` when `confirm` is `true`.", param="payment_method")
-    types, automatic = params.get("payment_method_types"), params.get("automatic_payment_methods")
     intent = SetupIntent(
         **world.birth("seti"),
         status="requires_payment_method" if method is None else "requires_confirmation",
         customer=params.get("customer"),
         payment_method=None if method is None else method.id,
-        payment_method_types=types or ["card"],
-        allow_redirects=None if types is not None else (automatic or {}).get("allow_redirects", "always"),
+        payment_method_types=params.get("payment_method_types") or ["card"],
+        allow_redirects=allowed_redirects(params),
         usage=params.get("usage", "off_session"),
         description=params.get("description"),
         return_url=params.get("return_url"),

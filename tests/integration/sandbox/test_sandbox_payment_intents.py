@@ -91,6 +91,25 @@ def test_off_session_authentication_is_a_decline_and_on_session_a_wait(client: A
     assert client.v1.payment_intents.cancel(on.id).status == "canceled"
 
 
+def test_automatic_payment_methods_that_are_not_enabled_are_off(client: Any) -> None:
+    intent = new_intent(client, automatic_payment_methods={"enabled": False})
+    assert (intent.automatic_payment_methods, intent.payment_method_types) == (None, ["card"])
+    # With them, a customer who is present would need a return_url.
+    assert client.v1.payment_intents.confirm(intent.id).status == "succeeded"
+    setup = client.v1.setup_intents.create({"automatic_payment_methods": {"enabled": False}})
+    assert setup.automatic_payment_methods is None
+    named = {"payment_method_types": ["card"], "automatic_payment_methods": {"enabled": False}}
+    assert client.v1.setup_intents.create(named).automatic_payment_methods is None
+
+
+def test_automatic_and_named_payment_methods_exclude_each_other(client: Any) -> None:
+    both = {"payment_method_types": ["card"], "automatic_payment_methods": {"enabled": True}}
+    amount = {"amount": 500, "currency": "usd"}
+    create_payment = lambda: client.v1.payment_intents.create({**amount, **both})  # noqa: E731 - read once, below
+    create_setup = lambda: client.v1.setup_intents.create(both)  # noqa: E731 - read once, below
+    assert code_of(create_payment) == code_of(create_setup) == (400, "parameters_exclusive")
+
+
 def test_a_canceled_intent_cannot_be_confirmed(client: Any) -> None:
     intent = new_intent(client)
     canceled = client.v1.payment_intents.cancel(intent.id, {"cancellation_reason": "abandoned"})
