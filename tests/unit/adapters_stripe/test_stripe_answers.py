@@ -200,6 +200,38 @@ async def test_a_decline_carries_its_codes_and_its_charge(
 
 
 @pytest.mark.parametrize(
+    ("odd", "kept"),
+    [("No\0.", "No."), ("cut \ud83d", "cut ?"), ("x" * 5000, "x" * 1000)],
+    ids=["NUL", "half a surrogate pair", "endless"],
+)
+async def test_a_text_that_no_database_can_store_is_made_one_that_it_can(
+    processor: StripeProcessor, server: ScriptedServer, odd: str, kept: str
+) -> None:
+    server.says(402, _error(type="card_error", code="card_declined", decline_code=odd, message=odd))
+    assert await processor.confirm_intent(CONFIRM) == Declined("card_declined", kept, None, None, kept)
+    server.says(200, _intent("requires_payment_method", last_payment_error={"code": odd, "message": odd}))
+    snapshot = await processor.read_intent(INTENT)
+    assert isinstance(snapshot, IntentSnapshot)
+    assert snapshot.last_decline == Declined(kept, message=kept)
+    server.says(400, _error(code=odd, message=odd))
+    assert await processor.create_intent(CREATE) == Refused(kept, kept)
+
+
+@pytest.mark.parametrize("odd", ["", "ch_\0", "ch_\ud83d", "ch 1\n", "c" * 256, 7])
+async def test_what_is_no_identifier_is_not_taken_for_one(
+    processor: StripeProcessor, server: ScriptedServer, odd: object
+) -> None:
+    server.says(200, _intent("succeeded", latest_charge=odd))
+    answer = await processor.read_intent(INTENT)
+    assert isinstance(answer, IntentSnapshot)
+    assert answer.latest_charge_id is None
+    server.says(200, {**_intent("requires_confirmation"), "id": odd})
+    created = await processor.create_intent(CREATE)
+    assert isinstance(created, Unknown)
+    assert created.reason == "garbled"
+
+
+@pytest.mark.parametrize(
     "codes",
     [
         {"code": "authentication_required"},

@@ -27,6 +27,7 @@ from typing import Any
 import stripe
 
 from middleman.adapters.stripe.connection import never_sent
+from middleman.adapters.stripe.texts import identifier, text
 from middleman.domain.attempts import Declined, RequiresAction, Unknown
 from middleman.domain.ids import ChargeId
 from middleman.domain.intents import AUTHENTICATION_REQUIRED
@@ -56,8 +57,8 @@ def from_error(error: stripe.StripeError, *, repeat: bool) -> Refused | Unknown 
     """Any answer with an error status that is no decline."""
     status = error.http_status or 0
     body = error_body(error)
-    code = str(body.get("code") or body.get("type") or f"http_{status}")
-    message = str(body.get("message") or "")
+    code = text(body.get("code")) or text(body.get("type")) or f"http_{status}"
+    message = text(body.get("message")) or ""
     if status == 429:
         return _rate_limited(error, repeat=repeat)
     if status in (401, 403):
@@ -75,7 +76,7 @@ def from_error(error: stripe.StripeError, *, repeat: bool) -> Refused | Unknown 
         return Unknown("unexpected_state", message)
     if not 400 <= status < 500 or not body:
         return Unknown("garbled", f"http {status}")
-    return Refused(code, message, _text(body.get("param")))
+    return Refused(code, message, text(body.get("param")))
 
 
 def decline(error: stripe.StripeError) -> Declined | RequiresAction | None:
@@ -106,13 +107,13 @@ def is_unexpected_state(error: stripe.StripeError) -> bool:
 
 def parse_decline(body: Mapping[str, Any]) -> Declined:
     """Stripe's error object (of a 402, or an intent's `last_payment_error`)."""
-    charge = body.get("charge")
+    charge = identifier(body.get("charge"))
     return Declined(
-        code=str(body.get("code") or body.get("type") or "card_error"),
-        decline_code=_text(body.get("decline_code")),
-        advice_code=_text(body.get("advice_code")),
-        charge_id=ChargeId(charge) if isinstance(charge, str) and charge else None,
-        message=str(body.get("message") or ""),
+        code=text(body.get("code")) or text(body.get("type")) or "card_error",
+        decline_code=text(body.get("decline_code")),
+        advice_code=text(body.get("advice_code")),
+        charge_id=ChargeId(charge) if charge else None,
+        message=text(body.get("message")) or "",
     )
 
 
@@ -142,7 +143,3 @@ def _seconds(text: str | None) -> float | None:
     except ValueError:
         return None  # the header may also be a date, which Stripe does not use
     return value if value is not None and 0 <= value < float("inf") else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

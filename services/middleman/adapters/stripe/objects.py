@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from middleman.adapters.stripe.answers import parse_decline
+from middleman.adapters.stripe.texts import identifier, text
 from middleman.domain.attempts import RequiresAction, Succeeded, Unknown
 from middleman.domain.ids import ChargeId, PaymentIntentId, PaymentMethodId, ProcessorCustomerId
 from middleman.domain.intents import IntentSnapshot, IntentStatus
@@ -17,7 +18,7 @@ class Garbled(Exception):
 
 def require_object(data: object, kind: str, object_id: str | None = None) -> Mapping[str, Any]:
     """`data` as Stripe's object of that kind, and of that id where one is given."""
-    if not isinstance(data, Mapping) or data.get("object") != kind or not isinstance(data.get("id"), str):
+    if not isinstance(data, Mapping) or data.get("object") != kind or not identifier(data.get("id")):
         raise Garbled(f"expected a {kind}")
     if object_id is not None and data["id"] != object_id:
         raise Garbled(f"asked about {object_id}, answered about {data['id']}")
@@ -71,15 +72,11 @@ def attached(data: object) -> Attached:
     method = require_object(data, "payment_method")
     card = method.get("card")
     shown = card if isinstance(card, Mapping) else {}
-    return Attached(PaymentMethodId(method["id"]), _text(shown.get("brand")), _text(shown.get("last4")))
+    return Attached(PaymentMethodId(method["id"]), text(shown.get("brand")), text(shown.get("last4")))
 
 
 def id_of(reference: object) -> str | None:
     """The id of a reference, which is a string or, expanded, an object."""
     if isinstance(reference, Mapping):
         reference = reference.get("id")
-    return _text(reference)
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return identifier(reference)
