@@ -8,7 +8,7 @@ from typing import TypeVar
 from middleman.billing.draining import done_before, drains_within
 from middleman.billing.observer import BillingObserver
 from middleman.billing.pace import Slots
-from middleman.billing.rate_limit import RateLimiter
+from middleman.billing.rate_limit import MAX_HOLD_S, RateLimiter
 from middleman.billing.reach import ProcessorReach
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
 from middleman.domain.ids import PaymentIntentId
@@ -57,13 +57,13 @@ class Pauses:
         self._max_s = max_s
 
     async def wait(self, at_least_s: float | None = None) -> None:
-        """Wait for the next pause, or longer where the processor asked for it.
+        """Wait for the next pause, or longer where the processor asked for it, up to `MAX_HOLD_S`.
 
         Raises:
             Draining: the replica drains; there will be no further try.
         """
         self._on_pause()
-        pause_s = max(self._next_s * (0.5 + self._uniform() / 2), at_least_s or 0.0)
+        pause_s = max(self._next_s * (0.5 + self._uniform() / 2), min(at_least_s or 0.0, MAX_HOLD_S))
         self._next_s = min(self._next_s * 2, self._max_s)
         if await drains_within(self._draining, pause_s):
             raise Draining

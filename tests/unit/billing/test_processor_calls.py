@@ -9,7 +9,7 @@ from tests.support.pipeline_rig import CARD, CUSTOMER, Bench, a_processor, an_at
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.calls import Draining, Pauses, ProcessorCalls
-from middleman.billing.rate_limit import LimiterTuning, RateLimiter
+from middleman.billing.rate_limit import MAX_HOLD_S, LimiterTuning, RateLimiter
 from middleman.domain.attempts import Unknown
 from middleman.domain.idempotency import confirm_key, create_key
 from middleman.domain.ids import PaymentIntentId
@@ -224,6 +224,14 @@ async def test_a_pause_is_never_shorter_than_the_processor_asked_for() -> None:
     started_s = loop.time()
     await pauses(asyncio.Event(), []).wait(at_least_s=5)
     assert loop.time() - started_s == pytest.approx(5)
+
+
+@in_virtual_time
+async def test_a_pause_has_a_bound_whatever_the_processor_asked_for() -> None:
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    await pauses(asyncio.Event(), []).wait(at_least_s=86_400)
+    assert loop.time() - started_s == pytest.approx(MAX_HOLD_S)
 
 
 @in_virtual_time
