@@ -184,6 +184,8 @@ class Replica:
         except (TimeoutError, OfficeUnavailable, StaleTerm) as error:
             # Only a record is missing: the fence and the lease do not depend on it.
             log.warning("term.leave_failed", token=term.number, error=str(error) or type(error).__name__)
+        except Exception as error:
+            log.error("term.leave_failed", token=term.number, exc_info=error)
 
     def _became(self, role: Role) -> None:
         if role is not self._role:

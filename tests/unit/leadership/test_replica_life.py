@@ -353,6 +353,21 @@ async def test_an_office_record_that_cannot_be_written_delays_nobody() -> None:
 
 
 @in_virtual_time
+async def test_an_office_record_that_the_database_refuses_ends_no_replica() -> None:
+    async with world() as w:
+        leader = await w.leading("r1")
+
+        async def refuse() -> None:
+            raise RuntimeError("cannot execute UPDATE in a read-only transaction")
+
+        w.office.before_leaving = refuse
+        w.service.delete_key(0)
+        await leader.witness.until(Role.STOOD_DOWN)
+        await leader.pipeline.started.wait()
+        assert [term.number for term in leader.pipeline.terms] == [1, 2]
+
+
+@in_virtual_time
 async def test_a_successor_does_not_wait_for_the_record_of_a_crash() -> None:
     async with world() as w:
         leader = w.replica("r1")
