@@ -43,6 +43,7 @@ class Patience:
                     yield transaction
             except TimeoutError:
                 raise StoreUnavailable(f"no answer within {left_s:.1f} s") from None
+            self.answered()
         except StoreUnavailable:
             if self._tried_since_s is None:  # another transaction may have been answered meanwhile
                 self._tried_since_s = max(began_s, self._answered_at_s)
