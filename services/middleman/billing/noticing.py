@@ -63,8 +63,10 @@ class Looker:
                 case IntentSnapshot() as snapshot:
                     return _finding(snapshot.status)
                 case (Missing() | Refused()) as answer:
+                    # It is bound to one of our invoices, so it exists: for another account's key, say, it does not.
+                    # Nobody may guess here: keep asking, and be loud about it.
                     log.error("notice.unreadable", intent=notice.payment_intent_id, answer=str(answer))
-                    return Finding.NEITHER
+                    await pauses.wait()
                 case Unknown():
                     await pauses.wait()
                 case NotSent() as unsent:

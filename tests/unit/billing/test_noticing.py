@@ -78,10 +78,11 @@ async def test_without_an_answer_it_asks_again_and_lets_others_go_ahead() -> Non
 
 @pytest.mark.parametrize("answer", [Missing(), Refused("resource_missing", "no such intent")])
 @in_virtual_time
-async def test_an_intent_that_cannot_be_read_is_no_reason_to_do_anything(answer: object) -> None:
-    desk = Desk(answer)
+async def test_an_intent_that_is_bound_and_not_to_be_seen_is_asked_for_until_it_is(answer: object) -> None:
+    desk = Desk(answer, answer, snapshot(IntentStatus.SUCCEEDED))
     await desk.look()
-    assert desk.findings == [Finding.NEITHER]
+    assert desk.findings == [Finding.SUCCEEDED], "the hint was not used up by a key of another account"
+    assert desk.deferred == [NOTICE.notice_id] * 2
 
 
 @in_virtual_time
