@@ -125,6 +125,8 @@ async def test_the_end_of_dunning_cancels_the_subscription_at_its_next_period(
     assert (invoice["status"], invoice["next_attempt_at"]) == ("uncollectible", None)
     assert subscription["status"] == "canceled"
     assert subscription["ends_at"] == subscription["next_due_at"]
+    ended = await rig.row("SELECT subject, term FROM events WHERE kind = 'subscription.ended'")
+    assert (ended["subject"], ended["term"]) == (subscription["id"], rig.term.number)
     await rig.advance(timedelta(days=60))
     assert (await rig.claim()).attempts == ()
 
@@ -203,6 +205,7 @@ async def test_a_canceled_subscription_is_never_revived(rig: StoreRig) -> None:
 async def test_an_unknown_outcome_is_noted_and_the_attempt_stays_open(rig: StoreRig) -> None:
     [attempt] = await claimed(rig)
     await rig.bind(attempt)
+    await rig.mark_unknown(attempt, "timeout")
     await rig.mark_unknown(attempt, "timeout")
     tried = await rig.attempt(attempt)
     assert (tried["status"], tried["unknown_reason"]) == ("open", "timeout")

@@ -204,12 +204,13 @@ WITH wanted AS MATERIALIZED (
 SELECT id, coalesce(recorded, wanted) AS payment_intent_id FROM locked
 """)
 
-# Unknown is not failed: the attempt stays open, and with it the bar to any other attempt.
+# Unknown is not failed: the attempt stays open, and with it the bar to any other attempt. What stays unknown for the
+# same reason is noted once, however often it is asked for: the log of events keeps everything for ever.
 MARK_UNKNOWN = text("""
 WITH noted AS (
     UPDATE payment_attempts t SET unknown_reason = u.reason, unknown_at = clock_timestamp()
     FROM jsonb_to_recordset(CAST(:attempts AS jsonb)) AS u(attempt_id text, reason text)
-    WHERE t.id = u.attempt_id AND t.status = 'open'
+    WHERE t.id = u.attempt_id AND t.status = 'open' AND t.unknown_reason IS DISTINCT FROM u.reason
     RETURNING t.id, t.unknown_reason, t.invoice_id
 )
 INSERT INTO events (kind, term, subject, subscription_id, data)
@@ -261,6 +262,11 @@ WITH outcome AS MATERIALIZED (
                    WHERE other.subscription_id = s.id AND other.id <> ALL (w.invoice_ids)
                      AND (other.status IN ('requires_action', 'uncollectible')
                           OR (other.status = 'open' AND (other.next_attempt_at IS NOT NULL OR other.attempt_count > 1))))))
+    RETURNING s.id, s.status, s.ends_at
+), ended AS (
+    INSERT INTO events (kind, term, subject, subscription_id, data)
+    SELECT 'subscription.ended', :term, id, id, jsonb_build_object('ends_at', ends_at)
+    FROM subscription WHERE status = 'canceled'
 )
 INSERT INTO events (kind, term, subject, subscription_id, data)
 SELECT 'attempt.settled', :term, s.id, i.subscription_id,
