@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import structlog
 import uvloop
@@ -28,8 +29,7 @@ log = structlog.get_logger(__name__)
 async def run(settings: ReplicaSettings) -> None:
     """Serve the operations endpoint and live the replica's life until a signal asks to stop.
 
-    Raises:
-        PipelineStuck: the process must exit at once.
+    Where a pipeline is stuck the process exits at once, with status 1.
     """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -91,6 +91,8 @@ async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyn
     ]
     try:
         await replica.life.run(stopping)
+    except PipelineStuck as error:
+        _exit_at_once(error)
     finally:
         for chore in chores:
             chore.cancel()
@@ -98,6 +100,14 @@ async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyn
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1):
                 await replica.say_goodbye()
+
+
+def _exit_at_once(error: PipelineStuck) -> NoReturn:
+    """End the process from within the loop: whoever leaves it waits for all its tasks, the stuck one among them."""
+    log.critical("replica.stuck", reason=str(error))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _calm_the_collector() -> None:
@@ -115,12 +125,7 @@ def main() -> None:
     settings = load(ReplicaSettings)
     configure_logging("replica", settings.log_format, settings.log_level, replica=settings.replica_name)
     _calm_the_collector()
-    try:
-        uvloop.run(run(settings))
-    except PipelineStuck as error:
-        log.critical("replica.stuck", reason=str(error))
-        sys.stderr.flush()
-        os._exit(1)  # the pipeline ignores its cancellation: nothing here may be awaited any more
+    uvloop.run(run(settings))
 
 
 if __name__ == "__main__":
