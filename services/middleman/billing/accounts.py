@@ -8,7 +8,7 @@ from middleman.billing.once import Once, Render
 from middleman.domain.attempts import Declined, Unknown
 from middleman.domain.idempotency import attach_key, customer_key
 from middleman.domain.ids import CustomerId, PaymentMethodId, PlanId, ProcessorCustomerId
-from middleman.domain.money import Money, to_processor_amount
+from middleman.domain.money import Money, require_price
 from middleman.ports.accounts import AccountsTransaction, Customer, IntervalUnit, NewCustomer, NewPlan, Plan
 from middleman.ports.once import Answer, Ticket
 from middleman.ports.processor import (
@@ -161,7 +161,7 @@ class Plans:
 
     async def create(self, request: PlanRequest, ticket: Ticket | None, render: Render[Plan]) -> Answer:
         """Raises MoneyError when the processor would refuse every charge of such a plan."""
-        to_processor_amount(request.price)
+        require_price(request.price)
 
         async def effect(transaction: AccountsTransaction, plan_id: str) -> Plan:
             return await transaction.add_plan(

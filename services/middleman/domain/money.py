@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from middleman.domain.currencies import EXPONENTS
+from middleman.domain.currencies import EXPONENTS, ISO_EXPONENTS, MINIMUM_MINOR
 
 SENT_AS_TWO_DECIMAL: Final = frozenset({"ISK", "UGX"})
 """No minor unit in ISO 4217, two decimals (always 00) on the wire."""
@@ -38,7 +38,7 @@ class Money:
     def __post_init__(self) -> None:
         if type(self.amount_minor) is not int:
             raise MoneyError(f"an amount is an integer of minor units, got {self.amount_minor!r}")
-        if self.currency not in EXPONENTS:
+        if self.currency not in ISO_EXPONENTS:
             raise MoneyError(
                 f"unknown currency {self.currency!r}: use an ISO 4217 code in upper case, like EUR"
             )
@@ -69,7 +69,7 @@ class Money:
 
     def __str__(self) -> str:
         """ "19.99 EUR", "1200 JPY", "1.230 KWD", "-0.05 USD"."""
-        exponent = EXPONENTS[self.currency]
+        exponent = ISO_EXPONENTS[self.currency]
         sign = "-" if self.amount_minor < 0 else ""
         if exponent == 0:
             return f"{sign}{abs(self.amount_minor)} {self.currency}"
@@ -85,6 +85,8 @@ def to_processor_amount(money: Money) -> int:
     """The integer that Stripe expects for `money`. Raises MoneyError where Stripe would refuse the amount."""
     if money.amount_minor <= 0:
         raise MoneyError(f"{money} cannot be charged: an amount must be above zero")
+    if money.currency not in EXPONENTS:
+        raise MoneyError(f"{money} cannot be charged: the processor does not take {money.currency}")
     if EXPONENTS[money.currency] == 3 and money.amount_minor % 10:
         raise MoneyError(f"{money} cannot be charged: in {money.currency} the last digit must be 0")
     if money.currency in SENT_WITHOUT_DECIMALS:
@@ -96,6 +98,20 @@ def to_processor_amount(money: Money) -> int:
     if amount > MAX_PROCESSOR_AMOUNT:
         raise MoneyError(f"{money} cannot be charged: the processor's limit is eight digits")
     return amount
+
+
+def require_price(money: Money) -> None:
+    """Refuse what the processor would refuse, or find too little, whenever it fell due.
+
+    Apart from `to_processor_amount`, because the processor may lower its minimum, and what is owed already is asked for.
+
+    Raises:
+        MoneyError: the message says what to change.
+    """
+    to_processor_amount(money)
+    minimum = Money(MINIMUM_MINOR.get(money.currency, 1), money.currency)
+    if money < minimum:
+        raise MoneyError(f"{money} cannot be charged: the processor's minimum is {minimum}")
 
 
 def from_processor_amount(amount: int, currency: str) -> Money:

@@ -139,6 +139,8 @@ async def test_a_long_body_without_its_length_is_cut_off(world: ApiWorld) -> Non
         ({"amount_minor": 99_999_999, "currency": "ISK"}, "amount_minor"),
         ({"currency": "eur"}, "currency"),
         ({"currency": "XXZ"}, "currency"),
+        ({"currency": "IRR"}, "currency"),
+        ({"amount_minor": 49}, "amount_minor"),
         ({"interval": {"unit": "fortnight"}}, "interval.unit"),
         ({"interval": {"unit": "day", "count": 0}}, "interval.count"),
         ({"interval": {"unit": "year", "count": 4}}, "interval"),

@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from middleman.domain.currencies import EXPONENTS
-from middleman.domain.money import Money, MoneyError, from_processor_amount, to_processor_amount
+from middleman.domain.currencies import EXPONENTS, ISO_EXPONENTS, MINIMUM_MINOR
+from middleman.domain.money import (
+    Money,
+    MoneyError,
+    from_processor_amount,
+    require_price,
+    to_processor_amount,
+)
+from stripe_sandbox.currencies import CURRENCIES
 
 THREE_DECIMAL = {"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"}
 
@@ -54,11 +61,46 @@ def test_the_processor_gets_its_own_idea_of_the_minor_unit(money: Money, amount:
         (Money(50050, "MGA"), "whole units"),
         (Money(100_000_000, "USD"), "eight digits"),
         (Money(1_000_000, "ISK"), "eight digits"),
+        (Money(999, "IRR"), "does not take IRR"),
+        (Money(1000, "IQD"), "does not take IQD"),
     ],
 )
 def test_an_amount_that_the_processor_would_refuse_is_refused_here(money: Money, why: str) -> None:
     with pytest.raises(MoneyError, match=why):
         to_processor_amount(money)
+
+
+@pytest.mark.parametrize(
+    ("least", "less"),
+    [
+        (Money(50, "EUR"), "0.50 EUR"),
+        (Money(30, "GBP"), "0.30 GBP"),
+        (Money(17_500, "HUF"), "175.00 HUF"),
+        (Money(50, "JPY"), "50 JPY"),
+    ],
+)
+def test_a_price_below_the_processors_minimum_is_refused_and_the_minimum_is_told(
+    least: Money, less: str
+) -> None:
+    require_price(least)
+    with pytest.raises(MoneyError, match=f"the processor's minimum is {less}"):
+        require_price(Money(least.amount_minor - 1, least.currency))
+
+
+def test_what_is_owed_already_is_asked_for_even_below_the_minimum() -> None:
+    assert to_processor_amount(Money(1, "EUR")) == 1
+
+
+def test_a_price_in_a_currency_without_a_known_minimum_is_anything_above_zero() -> None:
+    require_price(Money(1, "KRW"))
+    with pytest.raises(MoneyError, match="above zero"):
+        require_price(Money(0, "KRW"))
+
+
+def test_what_we_charge_in_is_what_the_processor_takes() -> None:
+    taken = {code.upper() for code in CURRENCIES}
+    assert set(EXPONENTS) == set(ISO_EXPONENTS) & taken
+    assert set(MINIMUM_MINOR) <= set(EXPONENTS)
 
 
 @given(st.sampled_from(sorted(EXPONENTS)), st.integers(1, 10_000))
@@ -116,6 +158,6 @@ def test_money_is_not_multiplied_by_floats() -> None:
 
 def test_the_table_has_the_known_exponents_and_no_duplicates() -> None:
     assert {EXPONENTS[code] for code in ("JPY", "KRW", "ISK", "UGX", "XOF")} == {0}
-    assert {code for code, exponent in EXPONENTS.items() if exponent == 3} == THREE_DECIMAL
-    assert all(len(code) == 3 and code.isupper() for code in EXPONENTS)
-    assert len(EXPONENTS) > 140
+    assert {code for code, exponent in ISO_EXPONENTS.items() if exponent == 3} == THREE_DECIMAL
+    assert all(len(code) == 3 and code.isupper() for code in ISO_EXPONENTS)
+    assert len(ISO_EXPONENTS) > 140

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-from middleman.domain.currencies import EXPONENTS
+from middleman.domain.currencies import EXPONENTS, ISO_EXPONENTS
 
 # No control characters: among them NUL, which PostgreSQL cannot store.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -55,8 +55,10 @@ AmountMinor = Annotated[
 
 
 def _known_currency(value: str) -> str:
-    if value not in EXPONENTS:
+    if value not in ISO_EXPONENTS:
         raise ValueError("must be an active ISO 4217 code in upper case, such as EUR")
+    if value not in EXPONENTS:
+        raise ValueError("is a currency that the payment processor does not take")
     return value
 
 
@@ -64,7 +66,13 @@ Currency = Annotated[
     str,
     StringConstraints(strict=True, pattern="^[A-Z]{3}$"),
     AfterValidator(_known_currency),
-    WithJsonSchema({"type": "string", "enum": sorted(EXPONENTS), "description": "ISO 4217."}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "enum": sorted(EXPONENTS),
+            "description": "ISO 4217, as far as the processor takes it.",
+        }
+    ),
 ]
 
 
