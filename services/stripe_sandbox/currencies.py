@@ -14,6 +14,31 @@ CURRENCIES = frozenset(_CODES.split())
 MAX_AMOUNT = 99_999_999
 """Stripe's bound of eight digits in the currency's minor unit."""
 
+_THREE_DECIMALS = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+"""Sent in thousandths, of which the card networks carry hundredths: the last digit must be 0."""
+
+_AS_IF_TWO_DECIMALS = frozenset({"isk", "ugx"})
+"""Sent with two decimals that these currencies do not have any more: they must be 00."""
+
+_CODES_BY_MINIMUM = {
+    30: "gbp",
+    50: "usd aud brl cad chf eur inr jpy nzd sgd",
+    100: "bgn",
+    200: "aed myr pln ron",
+    250: "dkk",
+    300: "nok sek",
+    400: "hkd",
+    1000: "mxn thb",
+    1500: "czk",
+    17500: "huf",
+}
+"""What Stripe charges at least, as sent. For other currencies it converts, which the sandbox does not.
+Source: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts."""
+
+_MINIMUMS = {code: minimum for minimum, codes in _CODES_BY_MINIMUM.items() for code in codes.split()}
+
+_SYMBOLS = {"usd": "$", "eur": "\N{EURO SIGN}", "gbp": "\N{POUND SIGN}", "jpy": "\N{YEN SIGN}"}
+
 
 def currency(name: str, value: object) -> str:
     """The lower-case code of a known currency; raises Stripe's 400 for any other."""
@@ -25,3 +50,22 @@ def currency(name: str, value: object) -> str:
         + ", ".join(sorted(CURRENCIES)),
         param=name,
     )
+
+
+def check_amount(amount: int, code: str) -> None:
+    """Raises Stripe's 400 for an amount that does not exist in its currency, or that is too small to be charged.
+
+    Source: https://docs.stripe.com/currencies#special-cases.
+    """
+    step = 10 if code in _THREE_DECIMALS else 100 if code in _AS_IF_TWO_DECIMALS else 1
+    if amount % step:
+        raise invalid(
+            f"Invalid integer: {amount}. Amounts in {code} must be evenly divisible by {step}.",
+            param="amount",
+            code="parameter_invalid_integer",
+        )
+    minimum = _MINIMUMS.get(code, 1)
+    if amount < minimum:
+        shown = str(minimum) if code == "jpy" else f"{minimum // 100}.{minimum % 100:02d}"
+        message = f"Amount must be at least {_SYMBOLS.get(code, '')}{shown} {code}"
+        raise invalid(message, param="amount", code="amount_too_small")

@@ -1,6 +1,6 @@
 """Payment intents: create, update, confirm, cancel, read, list."""
 
-from stripe_sandbox.currencies import MAX_AMOUNT, currency
+from stripe_sandbox.currencies import MAX_AMOUNT, check_amount, currency
 from stripe_sandbox.errors import invalid, refused
 from stripe_sandbox.model import PaymentIntent, PaymentMethod
 from stripe_sandbox.operation import Context, Json, Operation
@@ -47,6 +47,7 @@ _ONLY_WHEN_CONFIRMING = ("off_session", "return_url", "error_on_requires_action"
 
 def _create(context: Context, _id: str, params: Params) -> Json:
     world = context.world
+    check_amount(params["amount"], params["currency"])
     confirming = params.get("confirm", False)
     if not confirming:
         for name in _ONLY_WHEN_CONFIRMING:
@@ -113,6 +114,7 @@ def _update(context: Context, intent_id: str, params: Params) -> Json:
             f"This PaymentIntent's {binding[0]} could not be updated because it has a status of {intent.status}. You "
             "may only update it while it is one of: requires_payment_method, requires_confirmation, requires_action.",
         )
+    check_amount(params.get("amount", intent.amount), params.get("currency", intent.currency))
     customer: str | None = intent.customer
     if "customer" in params:
         customer = find_customer(world, params["customer"]).id

@@ -48,7 +48,7 @@ def test_a_whole_life_of_a_customer_validates_in_every_request_and_answer(
     client.v1.payment_intents.confirm(intent, {"off_session": True})
     client.v1.refunds.create({"payment_intent": intent, "amount": 100})
     bad = client.v1.payment_methods.attach("pm_card_chargeCustomerFail", {"customer": customer}).id
-    params = {"amount": 1, "currency": "usd", "customer": customer, "payment_method": bad, "confirm": True}
+    params = {"amount": 50, "currency": "usd", "customer": customer, "payment_method": bad, "confirm": True}
     assert code_of(lambda: client.v1.payment_intents.create({**params, "off_session": True})) == (
         402,
         "card_declined",

@@ -266,6 +266,44 @@ def test_bad_parameters_are_named(client: Any, params: dict[str, Any], code: str
     assert (refused.value.http_status, refused.value.code, refused.value.param) == (400, code, param)
 
 
+@pytest.mark.parametrize(
+    ("amount", "currency", "code"),
+    [
+        (49, "usd", "amount_too_small"),
+        (1, "EUR", "amount_too_small"),
+        (29, "gbp", "amount_too_small"),
+        (17499, "huf", "amount_too_small"),
+        (49, "jpy", "amount_too_small"),
+        (5123, "kwd", "parameter_invalid_integer"),
+        (50050, "isk", "parameter_invalid_integer"),
+        (50001, "ugx", "parameter_invalid_integer"),
+    ],
+)
+def test_amounts_that_stripe_does_not_charge_are_refused(
+    client: Any, amount: int, currency: str, code: str
+) -> None:
+    def create(amount: int) -> Any:
+        return client.v1.payment_intents.create({"amount": amount, "currency": currency})
+
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        create(amount)
+    assert (refused.value.http_status, refused.value.code, refused.value.param) == (400, code, "amount")
+    least = amount + 1 if code == "amount_too_small" else amount // 100 * 100
+    if currency != "EUR":
+        intent = create(least)
+        assert (intent.amount, intent.currency) == (least, currency)
+        update = lambda: client.v1.payment_intents.update(intent.id, {"amount": amount})  # noqa: E731 - read once, below
+        assert code_of(update) == (400, code)
+
+
+def test_another_currency_may_make_an_amount_too_small(client: Any) -> None:
+    intent = client.v1.payment_intents.create({"amount": 100, "currency": "usd"})
+    with pytest.raises(stripe.InvalidRequestError, match=r"Amount must be at least 3\.00 sek") as refused:
+        client.v1.payment_intents.update(intent.id, {"currency": "sek"})
+    assert refused.value.code == "amount_too_small"
+    assert client.v1.payment_intents.retrieve(intent.id).currency == "usd"
+
+
 def test_unknown_ids_and_paths_are_404_as_at_stripe(sandbox: SandboxProcess, client: Any) -> None:
     with pytest.raises(stripe.InvalidRequestError) as missing:
         client.v1.payment_intents.retrieve("pi_none")

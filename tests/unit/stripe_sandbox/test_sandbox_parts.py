@@ -4,6 +4,7 @@ import pytest
 import stripe
 
 from stripe_sandbox.cards import CARDS, by_number, by_payment_method_token, by_source_token
+from stripe_sandbox.currencies import check_amount
 from stripe_sandbox.errors import StripeError
 from stripe_sandbox.ratelimit import RateLimit
 from stripe_sandbox.webhooks import MAX_RETRY_S, retry_delay_s, sign
@@ -33,6 +34,25 @@ def test_a_bucket_lets_a_second_of_requests_through_and_refills() -> None:
     limit.check("b")
     now_s = 0.5
     limit.check("a")
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "message"),
+    [
+        (49, "usd", "Amount must be at least $0.50 usd"),
+        (29, "gbp", "Amount must be at least \N{POUND SIGN}0.30 gbp"),
+        (49, "jpy", "Amount must be at least \N{YEN SIGN}50 jpy"),
+        (199, "aed", "Amount must be at least 2.00 aed"),
+    ],
+)
+def test_an_amount_too_small_is_told_the_least_that_is_charged(
+    amount: int, currency: str, message: str
+) -> None:
+    with pytest.raises(StripeError) as refused:
+        check_amount(amount, currency)
+    assert refused.value.error["message"] == message
+    assert not refused.value.remembered
+    check_amount(amount + 1, currency)
 
 
 def test_tokens_and_numbers_name_the_same_cards() -> None:
