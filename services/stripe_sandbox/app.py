@@ -118,10 +118,18 @@ class Sandbox:
             self._enqueue(call, lambda: self._admin.answer(request))
         elif path == "/livez":
             self._enqueue(call, lambda: json_reply(200, {"status": "ok"}))
+        elif path == "/readyz":
+            self._enqueue(call, self._ready)
         elif path == "/metrics":
             self._enqueue(call, lambda: prometheus_reply(self.stats.view(self.world)))
         else:
             self._refuse(call, errors.unknown_url(request.method, path[:500]))
+
+    def _ready(self) -> Reply:
+        trouble = self._storage.trouble()
+        if trouble is None:
+            return json_reply(200, {"status": "ok"})
+        return json_reply(503, {"status": "not ready", "reason": trouble}, (("Retry-After", "1"),))
 
     def _accept(self, call: Call) -> None:
         request = call.request

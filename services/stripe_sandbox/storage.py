@@ -7,6 +7,7 @@ the process at any moment (what chaos runs do to it); a power cut may cost the l
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -60,6 +61,16 @@ class Storage:
         """Closes the database and frees the directory for another sandbox."""
         self._db.close()
         self._lock.close()
+
+    def trouble(self) -> str | None:
+        """Why the ledger cannot be written now; None where it can, which a small write proves."""
+        try:
+            # SQLite would go on writing into a file that nobody can open again.
+            self.path.stat()
+            self.set_meta("last_probe", f"{time.time():.3f}")
+        except (OSError, sqlite3.Error) as error:
+            return f"cannot write {self.path}: {error}"
+        return None
 
     def commit(
         self,

@@ -83,3 +83,19 @@ def test_a_clean_stop_exits_with_0_and_keeps_everything(new_sandbox: Callable[..
     sandbox.start()
     with sandbox.http() as http:
         assert http.get(f"/v1/customers/{customer['id']}").json() == customer
+
+
+def test_it_is_ready_while_its_ledger_can_be_written_and_alive_without(
+    new_sandbox: Callable[..., SandboxProcess],
+) -> None:
+    sandbox = new_sandbox()
+    ready = httpx.get(f"{sandbox.url}/readyz")
+    assert (ready.status_code, ready.json()) == (200, {"status": "ok"})
+    ledger = sandbox.data_dir / "ledger.sqlite3"
+    ledger.rename(ledger.with_suffix(".gone"))
+    away = httpx.get(f"{sandbox.url}/readyz")
+    assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+    assert str(ledger) in away.json()["reason"]
+    assert httpx.get(f"{sandbox.url}/livez").status_code == 200
+    ledger.with_suffix(".gone").rename(ledger)
+    assert httpx.get(f"{sandbox.url}/readyz").status_code == 200
