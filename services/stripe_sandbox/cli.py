@@ -37,6 +37,7 @@ class Options:
     admin_key: str
     rate_limit_per_s: float | None
     webhook: Endpoint | None
+    log_format: str
 
 
 class _OneLine(argparse.ArgumentParser):
@@ -64,6 +65,12 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         help="deliver events of this type only, such as payment_intent.succeeded; may be repeated (default: all)",
     )
     parser.add_argument("--rate-limit-per-s", type=float, help="requests per second and operation before 429")
+    parser.add_argument(
+        "--log-format",
+        choices=("auto", "json", "console"),
+        default="auto",
+        help="how the log on stderr looks; auto (default): for people on a terminal, else JSON lines",
+    )
     given = parser.parse_args(arguments)
     if not 0 <= given.port <= 65535:
         raise Misuse(f"--port {given.port} is no port: choose 0 to 65535")
@@ -83,6 +90,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         given.admin_key,
         given.rate_limit_per_s,
         _webhook(given),
+        given.log_format,
     )
 
 
@@ -181,23 +189,26 @@ def _say_ready(port: int) -> None:
         sys.stdout.buffer.flush()
 
 
-def _log_as_json() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+def _configure_log(log_format: str) -> None:
+    """JSON lines on stderr, or colours where a person looks on (`auto` decides by the terminal)."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if log_format == "console" or (log_format == "auto" and sys.stderr.isatty()):
+        # Shows exceptions itself, and for people.
+        shown: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+    else:
+        shown = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(processors=shared + shown, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 after a clean stop, 2 with one line on stderr where it cannot start as asked."""
-    _log_as_json()
     try:
-        uvloop.run(serve(parse(arguments)))
+        options = parse(arguments)
+        _configure_log(options.log_format)
+        uvloop.run(serve(options))
     except Misuse as error:
         print(f"stripe_sandbox: {error}", file=sys.stderr)
         return MISUSE

@@ -1,5 +1,8 @@
 """Starting it wrong: one line that says what to change, and exit status 2."""
 
+import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +45,7 @@ def start(*options: str) -> tuple[int, str]:
             "no http(s) URL",
         ),
         ([*GOOD, "--data-dir", "x", "--rate-limit-per-s", "0"], "above 0"),
+        ([*GOOD, "--data-dir", "x", "--log-format", "xml"], "invalid choice: 'xml'"),
         (["--data-dir", "x", "--admin-key", "a"], "--api-key-file"),
         ([*GOOD, "--data-dir", "x", "--admin-key-file", "/dev/null"], "not allowed with argument"),
         (["--data-dir", "x", "--api-key", API_KEY, "--admin-key-file", "gone"], "cannot read gone"),
@@ -83,3 +87,39 @@ def test_keys_from_files_work_like_keys_on_the_command_line(tmp_path: Path) -> N
         ]
     )
     assert (options.api_key, options.admin_key) == (API_KEY, "an admin's key")
+
+
+def first_log_line(tmp_path: Path, log: int, read_log: int, *options: str) -> str:
+    """What a sandbox that starts with `log` as its stderr says there first."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stripe_sandbox", *GOOD, "--data-dir", str(tmp_path / "ledger"), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+    )
+    os.close(log)
+    try:
+        said = ""
+        while "\n" not in said:
+            said += os.read(read_log, 4096).decode()
+        return said.splitlines()[0]
+    finally:
+        process.terminate()
+        process.wait(20)
+        os.close(read_log)
+
+
+def test_on_a_terminal_the_log_is_for_people_and_else_for_machines(tmp_path: Path) -> None:
+    terminal, theirs = pty.openpty()
+    line = first_log_line(tmp_path, theirs, terminal)
+    assert "sandbox.started" in line
+    assert not line.startswith("{")
+    read, write = os.pipe()
+    assert json.loads(first_log_line(tmp_path, write, read))["event"] == "sandbox.started"
+
+
+def test_the_form_of_the_log_can_be_chosen(tmp_path: Path) -> None:
+    terminal, theirs = pty.openpty()
+    chosen = first_log_line(tmp_path, theirs, terminal, "--log-format", "json")
+    assert json.loads(chosen)["event"] == "sandbox.started"
+    read, write = os.pipe()
+    assert not first_log_line(tmp_path, write, read, "--log-format", "console").startswith("{")
