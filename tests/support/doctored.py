@@ -28,6 +28,8 @@ def subscription(number: int, **changes: Any) -> Subscription:
     """Monthly since 31 January: three periods fell due by `NOW`."""
     clean = Subscription(
         id=f"sub_{number}",
+        amount_minor=1299,
+        currency="EUR",
         interval_unit="month",
         interval_count=1,
         anchor_local=datetime(2026, 1, 31, 9),  # noqa: DTZ001  # a wall clock
@@ -49,6 +51,7 @@ def invoice(of: Subscription, period_no: int, **changes: Any) -> Invoice:
         period_end=boundary(of, period_no + 1),
         amount_minor=1299,
         currency="EUR",
+        processor_customer_id=f"cus_{of.id}",
         status="paid",
         payment_intent_id=f"pi_{of.id}_{period_no}",
         next_attempt_at=None,
@@ -100,6 +103,7 @@ def intent(of: Invoice, **changes: Any) -> Intent:
         amount=of.amount_minor,
         amount_received=of.amount_minor,
         currency=of.currency,
+        customer=of.processor_customer_id,
         metadata={"subscription_id": of.subscription_id, "period_no": str(of.period_no)},
         charges=(charge,),
     )

@@ -7,9 +7,11 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Its schedule, and how far the product believes it has billed it."""
+    """Its price and schedule, and how far the product believes it has billed it."""
 
     id: str
+    amount_minor: int
+    currency: str
     interval_unit: str
     interval_count: int
     anchor_local: datetime  # naive wall clock in time_zone
@@ -34,6 +36,7 @@ class Invoice:
     period_end: datetime
     amount_minor: int
     currency: str
+    processor_customer_id: str
     status: str
     payment_intent_id: str | None
     next_attempt_at: datetime | None

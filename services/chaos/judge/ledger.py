@@ -34,6 +34,7 @@ class Intent:
     amount: int
     amount_received: int
     currency: str
+    customer: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     charges: tuple[Charge, ...] = ()
 
@@ -95,6 +96,7 @@ async def _intents(client: httpx.AsyncClient) -> AsyncIterator[Intent]:
             amount=row["amount"],
             amount_received=row["amount_received"],
             currency=row["currency"].upper(),
+            customer=row["customer"],
             metadata=row["metadata"],
             charges=tuple(_charge(charge) for charge in row["charges"]),
         )

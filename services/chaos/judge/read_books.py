@@ -24,15 +24,15 @@ MAX_WRITE_RUNS = 100_000  # one per term when all is well
 _CLOCK = "SELECT business_now(), clock_timestamp(), rate FROM test_clock"
 
 _SUBSCRIPTIONS = """
-    SELECT id, interval_unit, interval_count, anchor_local, time_zone, next_period_no, ends_at,
-           created_at
+    SELECT id, amount_minor, currency, interval_unit, interval_count, anchor_local, time_zone, next_period_no,
+           ends_at, created_at
     FROM subscriptions
 """
 
 _INVOICES = """
     SELECT i.id, i.subscription_id, i.period_no, i.period_start, i.period_end, i.amount_minor, i.currency,
-           i.status, i.payment_intent_id, i.next_attempt_at, i.settled_at, i.created_term, i.bound_term,
-           paid.settled_term, trying.id IS NOT NULL AS attempt_open, paid.charge_id,
+           i.processor_customer_id, i.status, i.payment_intent_id, i.next_attempt_at, i.settled_at, i.created_term,
+           i.bound_term, paid.settled_term, trying.id IS NOT NULL AS attempt_open, paid.charge_id,
            first.settled_at AS first_outcome_at, last.status AS last_attempt
     FROM invoices i
     LEFT JOIN payment_attempts first ON first.invoice_id = i.id AND first.attempt_no = 1

@@ -46,6 +46,26 @@ _FORGET_LET_OFF = """
     DELETE FROM invoices WHERE id = 'in_letoff_0';
     DELETE FROM subscriptions WHERE id = 'sub_letoff';
 """
+_RAISE_PRICE = """
+    UPDATE subscriptions SET amount_minor = amount_minor + 1 WHERE id = (SELECT min(id) FROM subscriptions)
+"""
+_LOWER_PRICE = """
+    UPDATE subscriptions SET amount_minor = amount_minor - 1 WHERE id = (SELECT min(id) FROM subscriptions)
+"""
+_CHANGE_PAYER = """
+    UPDATE invoices SET processor_customer_id = processor_customer_id || '_other' WHERE id = (SELECT min(id) FROM invoices)
+"""
+_RETURN_PAYER = """
+    UPDATE invoices SET processor_customer_id = regexp_replace(processor_customer_id, '_other$', '')
+    WHERE id = (SELECT min(id) FROM invoices)
+"""
+# Each booking balances, and together they are what the processor received: only the two invoices are booked wrong.
+_SHIFT = """
+    UPDATE ledger_entries e SET amount_minor = amount_minor + shift.by_minor * sign(amount_minor)::bigint
+    FROM (SELECT min(attempt_id) AS attempt_id, ({by}) AS by_minor FROM ledger_entries
+          UNION ALL SELECT max(attempt_id), -({by}) FROM ledger_entries) shift
+    WHERE e.attempt_id = shift.attempt_id
+"""
 
 
 def _statements(do: str, undo: str) -> Doctoring:
@@ -161,5 +181,23 @@ DOCTORED: tuple[Control, ...] = (
         _statements(_LET_OFF, _FORGET_LET_OFF),
     ),
     _control("doctored_entry", "one side of a booking is changed by a cent", "I9", _entry_changed),
+    _control(
+        "wrong_price",
+        "a subscription costs a cent more than was charged and booked",
+        "I2",
+        _statements(_RAISE_PRICE, _LOWER_PRICE),
+    ),
+    _control(
+        "wrong_payer",
+        "an invoice is owed by another customer than the one who paid",
+        "I2",
+        _statements(_CHANGE_PAYER, _RETURN_PAYER),
+    ),
+    _control(
+        "swapped_bookings",
+        "a cent moves from one booking to another, on both of their sides",
+        "I9",
+        _statements(_SHIFT.format(by=1), _SHIFT.format(by=-1)),
+    ),
     _control("refund_beyond", "a charge is refunded by more than it took", "I7", _refunded_beyond_the_charge),
 )

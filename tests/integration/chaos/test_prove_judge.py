@@ -66,10 +66,11 @@ async def test_every_wrong_is_caught_and_every_invariant_can_say_no(proved: Prov
     assert proved.result["holds"]
     assert proved.result["never_red"] == []
     assert "the judge can say no" in proved.output
-    assert "each of I1 to I9 was seen red at least once" in proved.output
+    assert "each of I1 to I9 was seen red at least once" in " ".join(proved.output.replace("│", " ").split())
     assert [control["name"] for control in proved.result["controls"]] == [
         *("fence_off", "term_in_key", "intent_per_attempt"),
-        *("late", "lost_invoice", "let_off", "doctored_entry", "refund_beyond"),
+        *("late", "lost_invoice", "let_off", "doctored_entry"),
+        *("wrong_price", "wrong_payer", "swapped_bookings", "refund_beyond"),
     ]
 
 
@@ -106,6 +107,10 @@ async def test_what_was_tampered_with_is_seen(proved: Proved) -> None:
     assert set(proved.caught("let_off")) == {"I3"}
     assert "names no charge that failed" in proved.caught("let_off")["I3"]
     assert set(proved.caught("doctored_entry")) == {"I9"}
+    assert set(proved.caught("wrong_price")) == {"I2"}
+    assert "costs 1000 EUR" in proved.caught("wrong_price")["I2"]
+    assert set(proved.caught("wrong_payer")) == {"I2"}
+    assert set(proved.caught("swapped_bookings")) == {"I9"}
     assert set(proved.caught("refund_beyond")) == {"I7", "I9"}
     assert "refunded 1000 of 999 EUR paid" in proved.caught("refund_beyond")["I7"]
 

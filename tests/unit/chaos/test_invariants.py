@@ -45,6 +45,7 @@ LAST_PERIOD_OPEN = replace(
 )
 
 DECLINED = replace(FIRST, status="uncollectible", settled_term=None, charge_id=None, last_attempt="declined")
+CHEAP = replace(FIRST, amount_minor=1)
 IN_DUNNING = replace(DECLINED, status="open", settled_at=None, next_attempt_at=NOW + timedelta(days=1))
 
 
@@ -126,6 +127,58 @@ FALSIFIED: dict[str, tuple[Callable[[], tuple[Ledger, Books]], set[str]]] = {
     "another currency there": (
         lambda: (ledger(intent(FIRST, currency="USD")), books()),
         {"I2", "I9"},
+    ),
+    "one minor unit asked for instead of the price, here and there": (
+        lambda: (
+            ledger(
+                intent(
+                    CHEAP,
+                    amount=1,
+                    amount_received=1,
+                    charges=(Charge(CHEAP.charge_id or "", "succeeded", 1, 0, "EUR"),),
+                )
+            ),
+            books_with(CHEAP),
+        ),
+        {"I2"},
+    ),
+    "a debt in another currency than its price": (
+        lambda: (
+            ledger(intent(replace(FIRST, currency="USD"))),
+            books_with(replace(FIRST, currency="USD")),
+        ),
+        {"I2"},
+    ),
+    "a price that was not charged yet, and is wrong": (
+        lambda: (
+            ledger(declined_intent(CHEAP)),
+            books_with(
+                replace(IN_DUNNING, amount_minor=1),
+                unpaid_attempt(FIRST),
+            ),
+        ),
+        {"I2"},
+    ),
+    "somebody else's payment": (
+        lambda: (ledger(intent(FIRST, customer="cus_sub_2")), books()),
+        {"I2"},
+    ),
+    "a debt handed to another customer": (
+        lambda: (ledger(), books_with(replace(FIRST, processor_customer_id="cus_sub_2"))),
+        {"I2"},
+    ),
+    "two bookings that swapped their amounts": (
+        lambda: (
+            ledger(),
+            books(
+                bookings=(
+                    booking(FIRST, received_minor=1298),
+                    booking(INVOICES[1], received_minor=1300),
+                    *map(booking, INVOICES[2:]),
+                )
+            ),
+        ),
+        {"I9"},
     ),
     "an intent that names another period": (
         lambda: (
@@ -370,11 +423,13 @@ def test_currencies_that_stripe_counts_its_own_way_agree() -> None:
         ("MGA", 700, 7),
         ("JPY", 500, 500),
     ):
+        single = subscription(1, amount_minor=owed, currency=currency, ends_at=FIRST.period_end)
         paid = replace(FIRST, currency=currency, amount_minor=owed)
+        here = books(subscriptions={single.id: single}, invoices=(paid,))
         there = intent(paid, amount=charged, amount_received=charged)
-        assert judge_snapshot(ledger(there), books_with(paid)).holds, currency
-        unscaled = intent(paid, amount=charged + 1, amount_received=charged + 1)
-        assert broken(judge_snapshot(ledger(unscaled), books_with(paid))) == {"I2", "I9"}, currency
+        assert judge_snapshot(Ledger({there.id: there}), here).holds, currency
+        unscaled = replace(there, amount=charged + 1, amount_received=charged + 1)
+        assert broken(judge_snapshot(Ledger({there.id: unscaled}), here)) == {"I2", "I9"}, currency
 
 
 def test_the_verdict_is_plain_json() -> None:

@@ -29,8 +29,9 @@ class _Sums:
 def entries_balance_and_equal_the_processor(ledger: Ledger, books: Books) -> InvariantResult:
     """I9. `checked` is the number of bookings, each a debit and a credit.
 
-    Each booking must balance and be that of a paid invoice: both in one snapshot, so this is strict on a running
-    system too. The totals may differ by what is in flight, to the unit, and by nothing else.
+    Each booking must balance and be that of a paid invoice, to the minor unit (two that swapped their amounts sum up as
+    well): all in one snapshot, so this is strict on a running system too. The totals may differ by what is in flight,
+    to the unit, and by nothing else.
     """
     found = Findings(
         "I9", "the double-entry ledger sums to zero and equals the processor's total per currency"
@@ -61,6 +62,16 @@ def _check_bookings(found: Findings, books: Books, invoices: dict[str, Invoice])
             )
         if booking.invoice_id not in paid:
             found.violation(booking.attempt_id, f"is booked, but {booking.invoice_id} is not paid")
+        invoice = invoices.get(booking.invoice_id)
+        if invoice is not None and (booking.received_minor, booking.currency) != (
+            invoice.amount_minor,
+            invoice.currency,
+        ):
+            found.violation(
+                booking.attempt_id,
+                f"is booked as {booking.received_minor} {booking.currency}; {invoice.id} is over "
+                f"{invoice.amount_minor} {invoice.currency}",
+            )
     for invoice_id in sorted(paid):
         if booked[invoice_id] != 1:
             found.violation(invoice_id, f"is paid, and booked {booked[invoice_id]} times")

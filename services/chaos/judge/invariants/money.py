@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from chaos.judge.amounts import processor_amount
-from chaos.judge.books import Books, Invoice
+from chaos.judge.books import Books, Invoice, Subscription
 from chaos.judge.ledger import Intent, Ledger
 from chaos.judge.verdict import Findings, InvariantResult
 
@@ -28,14 +28,22 @@ def one_payment_per_period(ledger: Ledger, books: Books) -> InvariantResult:
 
 
 def ledger_and_books_agree(ledger: Ledger, books: Books) -> InvariantResult:
-    """I2: a succeeded intent there, exactly one paid invoice here, and the other way round."""
-    found = Findings("I2", "a succeeded intent there is exactly one paid invoice here, to the minor unit")
+    """I2: a succeeded intent there, exactly one paid invoice here, and the other way round.
+
+    Every invoice, paid or not, asks for what its subscription costs (a price is copied there once, and never changes),
+    and asks it of the subscription's own customer: both sides could agree on the wrong sum, or on the wrong payer.
+    """
+    found = Findings(
+        "I2", "a succeeded intent there is exactly one paid invoice here, of the right price and payer"
+    )
     by_intent = _invoices_by_intent(books.invoices)
     for intent in ledger.intents.values():
         if intent.status == "succeeded":
             found.checked += 1
             _check_paid_there(found, intent, by_intent.get(intent.id, []))
     for invoice in books.invoices:
+        _check_price(found, invoice, books.subscriptions.get(invoice.subscription_id))
+        _check_payer(found, invoice, ledger.intents.get(invoice.payment_intent_id or ""))
         if invoice.status == "paid":
             found.checked += 1
             _check_paid_here(found, invoice, ledger, books)
@@ -48,6 +56,24 @@ def _invoices_by_intent(invoices: Iterable[Invoice]) -> Mapping[str, list[Invoic
         if invoice.payment_intent_id is not None:
             by_intent[invoice.payment_intent_id].append(invoice)
     return by_intent
+
+
+def _check_price(found: Findings, invoice: Invoice, subscription: Subscription | None) -> None:
+    if subscription is None:
+        return  # I3 says so
+    price = subscription.amount_minor, subscription.currency
+    if (invoice.amount_minor, invoice.currency) != price:
+        found.violation(
+            invoice.id,
+            f"asks for {invoice.amount_minor} {invoice.currency}; {subscription.id} costs {price[0]} {price[1]}",
+        )
+
+
+def _check_payer(found: Findings, invoice: Invoice, intent: Intent | None) -> None:
+    if intent is not None and intent.customer != invoice.processor_customer_id:
+        found.violation(
+            invoice.id, f"is owed by {invoice.processor_customer_id}, {intent.id} asks {intent.customer}"
+        )
 
 
 def _check_paid_there(found: Findings, intent: Intent, invoices: list[Invoice]) -> None:
