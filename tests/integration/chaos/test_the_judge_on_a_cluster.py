@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,8 @@ async def performed(server_root: Path) -> AsyncIterator[Performed]:
             outcome = await perform(cluster, SCENARIO)
         finally:
             judging.cancel()
-            await asyncio.gather(judging, return_exceptions=True)
+            with suppress(asyncio.CancelledError):  # and nothing else: a judge that broke has judged nothing
+                await judging
         yield cluster, outcome
 
 
@@ -131,7 +133,7 @@ async def test_another_amount_in_the_books_is_seen(performed: Performed) -> None
     """
     async with books_open_to_falsification(cluster) as books:
         await books.execute(change, 1)
-        assert broken(await judge_now(cluster)) == {"I2"}
+        assert broken(await judge_now(cluster)) == {"I2", "I9"}
         await books.execute(change, -1)
 
 
