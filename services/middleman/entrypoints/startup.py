@@ -7,6 +7,11 @@ from typing import Any
 
 import structlog
 
+from middleman.adapters.postgres.errors import is_shut_out, is_transient, reason_of, sqlstate
+from middleman.settings import refuse
+
+_INSUFFICIENT_PRIVILEGE = "42501"
+
 
 def configure_logging(process: str, log_format: str, level: str = "info", **bound: Any) -> None:
     """JSON lines on stderr, or colours where a person looks on (`auto` decides by the terminal)."""
@@ -38,3 +43,14 @@ def run_to_exit(process: str, log_format: str, run: Callable[[], None]) -> None:
     except (OSError, TimeoutError) as error:
         print(f"middleman {process}: cannot reach a server: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+    except Exception as error:
+        # Without the exception itself: its text repeats the statement, and a statement may carry a password.
+        if is_shut_out(error):
+            refuse(f"MIDDLEMAN_DATABASE_URL: {reason_of(error)}; correct its user, password or database name")
+        if sqlstate(error) == _INSUFFICIENT_PRIVILEGE:
+            refuse(f"MIDDLEMAN_DATABASE_URL: {reason_of(error)}; use the URL of the database's owner")
+        if not is_transient(error):
+            raise
+        told = f"the database cannot be used now: {reason_of(error)}; try again in a moment"
+        print(f"middleman {process}: {told}", file=sys.stderr)
+        raise SystemExit(1) from None

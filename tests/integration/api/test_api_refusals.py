@@ -9,6 +9,7 @@ import asyncpg
 import httpx
 import pytest
 from tests.integration.api.conftest import CUSTOMER, PLAN, ApiWorld, api_world
+from tests.support.database import PASSWORD
 from tests.support.fake_processor import FakeProcessor
 
 from cluster.postgres import PostgresServer
@@ -264,6 +265,46 @@ async def test_ready_means_the_schema_is_there(world: ApiWorld) -> None:
         finally:
             await owner.execute("UPDATE alembic_version SET version_num = $1", SCHEMA_REVISION)
     assert "run the migrate command" in document["detail"]
+
+
+async def test_a_database_without_a_schema_is_told_from_one_that_refuses(world: ApiWorld) -> None:
+    for break_it, cure_it, told in (
+        (
+            "ALTER TABLE alembic_version RENAME TO away",
+            "ALTER TABLE away RENAME TO alembic_version",
+            "migrate",
+        ),
+        (
+            "REVOKE SELECT ON alembic_version FROM middleman_api",
+            "GRANT SELECT ON alembic_version TO middleman_api",
+            "permission denied",
+        ),
+    ):
+        async with world.database.connect() as owner:
+            await owner.execute(break_it)
+            try:
+                document = problem(await world.client.get("/readyz"), 503, "database-unavailable")
+            finally:
+                await owner.execute(cure_it)
+        assert told in document["detail"]
+
+
+@pytest.mark.parametrize("wrong", [{"password": "not-the-password"}, {"database": "no_such_database"}])
+async def test_a_database_that_lets_nobody_in_is_a_503_that_says_so(
+    world: ApiWorld, wrong: dict[str, str]
+) -> None:
+    right = {"user": "middleman_api", "password": PASSWORD, "database": world.database.name}
+    url = world.database.server.dsn(**(right | wrong))  # type: ignore[arg-type]  # every value is a string
+    refused = engine(url, application_name="refused", pool_size=2)
+    transport = httpx.ASGITransport(create_app(assemble_api(refused, FakeProcessor(), 2)))
+    headers = {"Authorization": "Bearer mk_test_x"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://api", headers=headers) as client:
+        for answer in (await client.get("/v1/plans"), await client.post("/v1/plans", json=PLAN)):
+            problem(answer, 503, "database-unavailable")
+        document = problem(await client.get("/readyz"), 503, "database-unavailable")
+    assert "cannot log in" in document["detail"]
+    assert "not-the-password" not in document["detail"]
+    await refused.dispose()
 
 
 async def test_with_the_database_away_every_request_is_a_503_and_soon(world: ApiWorld) -> None:

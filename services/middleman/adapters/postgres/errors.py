@@ -27,11 +27,24 @@ _TRANSIENT_CODES = (
     "57P05",  # idle_session_timeout
 )
 
+_NO_AUTHORIZATION_CLASS = "28"
+_NO_SUCH_DATABASE = "3D000"
+
 
 def sqlstate(error: BaseException) -> str:
     """The five-character code of a database error, or an empty string."""
     origin = getattr(error, "orig", error)
     return str(getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None) or "")
+
+
+class ShutOut(StoreUnavailable):
+    """The database lets nobody in under this user, password and name: a person has to cure it."""
+
+
+def is_shut_out(error: BaseException) -> bool:
+    """Whether the database refused the login itself."""
+    code = sqlstate(error)
+    return code[:2] == _NO_AUTHORIZATION_CLASS or code == _NO_SUCH_DATABASE
 
 
 def is_transient(error: BaseException) -> bool:
@@ -47,7 +60,7 @@ def is_transient(error: BaseException) -> bool:
 
 @contextmanager
 def translated(term: Term | None = None) -> Iterator[None]:
-    """Turn driver errors into `StaleTerm` and `StoreUnavailable`; anything else is a defect and passes."""
+    """Turn driver errors into `StaleTerm`, `StoreUnavailable` and `ShutOut`; anything else is a defect and passes."""
     try:
         yield
     except (StaleTerm, StoreUnavailable):
@@ -58,7 +71,15 @@ def translated(term: Term | None = None) -> Iterator[None]:
             raise StaleTerm(f"the database refused term {number}: a later one has begun") from error
         if is_transient(error):
             raise StoreUnavailable(f"{type(error).__name__}: {_first_line(error)}") from error
+        if is_shut_out(error):
+            raise ShutOut(f"cannot log in: {reason_of(error)}") from error
         raise
+
+
+def reason_of(error: BaseException) -> str:
+    """What the server said, in one line and without the statement, which may carry a password."""
+    origin = getattr(error, "orig", None) or error
+    return (str(origin.__cause__ or origin).strip() or type(error).__name__).split("\n")[0][:300]
 
 
 def _first_line(error: BaseException) -> str:

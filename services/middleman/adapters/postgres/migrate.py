@@ -8,6 +8,7 @@ from typing import Literal
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 MIGRATIONS = Path(__file__).resolve().parents[4] / "migrations"
@@ -35,7 +36,10 @@ async def set_role_passwords(connection: AsyncConnection, passwords: Mapping[str
             text("SELECT format('ALTER ROLE %I PASSWORD %L', CAST(:role AS text), CAST(:password AS text))"),
             {"role": role, "password": password},
         )
-        await connection.exec_driver_sql(statement)
+        try:
+            await connection.exec_driver_sql(statement)
+        except DBAPIError as error:
+            raise error.orig or error from None  # whose text does not repeat the statement with the password
 
 
 async def set_environment(connection: AsyncConnection, environment: Literal["production", "test"]) -> None:

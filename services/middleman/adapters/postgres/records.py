@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from middleman.adapters.postgres import accounts_rows as rows
 from middleman.adapters.postgres.accounts_sql import READ_TEST_CLOCK
+from middleman.adapters.postgres.errors import ShutOut, reason_of, sqlstate
 from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.schema import (
     customers,
@@ -41,6 +42,7 @@ from middleman.ports.store import StoreUnavailable
 SCHEMA_REVISION = "0005"
 """The newest migration this code knows, and the oldest it can work with. Equal to Alembic's head, by test."""
 
+_UNDEFINED_TABLE = "42P01"
 _READY_TIMEOUT_S = 2.0
 _STALE_AFTER_S = 10.0
 _REPLICAS_SHOWN = 100
@@ -187,10 +189,14 @@ class PostgresRecords:
         try:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 found = await self.reader.rows(text("SELECT version_num FROM alembic_version"))
+        except ShutOut:
+            return "the API cannot log in to the database: correct MIDDLEMAN_DATABASE_URL"
         except (StoreUnavailable, TimeoutError):
             return "the database does not answer"
-        except DBAPIError:
-            return "the database has no schema: run the migrate command"
+        except DBAPIError as error:
+            if sqlstate(error) == _UNDEFINED_TABLE:
+                return "the database has no schema: run the migrate command"
+            return f"the database refuses to say which schema it has: {reason_of(error)}"
         revision = found[0].version_num if found else "(none)"
         if revision < SCHEMA_REVISION:
             return f"the schema is at {revision}, {SCHEMA_REVISION} is needed: run the migrate command"
