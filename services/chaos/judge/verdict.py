@@ -38,7 +38,7 @@ class InvariantResult:
     @property
     def unchecked(self) -> bool:
         """Whether nobody looked: it holds only for want of evidence, and `note` says why."""
-        return self.checked == 0 and self.note.startswith(NOT_CHECKED)
+        return self.holds and self.checked == 0 and self.note.startswith(NOT_CHECKED)
 
     def strictly(self) -> "InvariantResult":
         """The same at rest, where nothing may be pending any more: what is pending is a violation."""

@@ -133,6 +133,17 @@ def test_every_invariant_is_there_with_its_count() -> None:
         assert f"{12_000 + 7 * int(name[1]):,}" in shown
 
 
+def test_an_invariant_that_nobody_checked_is_not_shown_as_one_that_holds() -> None:
+    report = run_report(1)
+    unchecked = tuple(
+        replace(each, checked=0, note="not checked: too old") if each.name == "I4" else each
+        for each in report.final.invariants
+    )
+    shown = read(page(replace(report, final=replace(report.final, invariants=unchecked)))).texts
+    assert "○ I4" in shown
+    assert "✗ I4" not in shown
+
+
 def test_it_says_first_whether_the_run_holds_and_how_to_repeat_it() -> None:
     good, bad = page(run_report(3)), page(run_report(3, broken="I3"))
     assert "✓ The verdict holds" in read(good).texts

@@ -13,10 +13,10 @@ def invariants(verdict: Verdict, caption: str) -> Markup:
         (
             element(
                 "span",
-                text(mark(result.holds)),
+                text(_mark(result)),
                 text(" "),
                 text(result.name),
-                class_=f"sign {tone(result.holds)}",
+                class_=f"sign {_tone(result)}",
             ),
             text(result.title + (f" ({result.note})" if result.note else "")),
             text(f"{result.checked:,}"),
@@ -34,9 +34,9 @@ def chips(verdict: Verdict) -> Markup:
     marks = [
         element(
             "li",
-            text(f"{mark(result.holds)} {result.name}"),
-            class_=f"chip {tone(result.holds)}",
-            title=f"{result.title}: {'holds' if result.holds else 'does not hold'}",
+            text(f"{_mark(result)} {result.name}"),
+            class_=f"chip {_tone(result)}",
+            title=f"{result.title}: {_told(result)}",
         )
         for result in verdict.invariants
     ]
@@ -65,6 +65,20 @@ def mark(holds: bool) -> str:
 def tone(holds: bool) -> str:
     """The CSS class of that sign."""
     return "good" if holds else "bad"
+
+
+def _mark(result: InvariantResult) -> str:
+    return "○" if result.unchecked else mark(result.holds)
+
+
+def _tone(result: InvariantResult) -> str:
+    return "mute" if result.unchecked else tone(result.holds)
+
+
+def _told(result: InvariantResult) -> str:
+    if result.unchecked:
+        return result.note
+    return "holds" if result.holds else "does not hold"
 
 
 def _violations(result: InvariantResult) -> Markup:
