@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId
+from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId, SubscriptionId
 from middleman.ports.store import (
     Binding,
     Claim,
@@ -15,6 +15,7 @@ from middleman.ports.store import (
     OpenAttempt,
     PendingNotice,
     SettledAttempt,
+    StoreRefused,
     StoreUnavailable,
     UnknownAttempt,
 )
@@ -26,7 +27,8 @@ class MemoryStore:
     """A `Store` that holds due attempts and open ones, and `notices` with the attempt that heeding each would open.
 
     `fail` makes transactions of a kind unavailable. A kind is the first statement's name; `"commit"` fails after the
-    work was done, so that it *has* committed. Transactions that begin while it `answers_after_s` wait for so long.
+    work was done, so that it *has* committed. Subscriptions that are `odd` cannot be billed. Transactions that begin
+    while it `answers_after_s` wait for so long.
     """
 
     due: deque[OpenAttempt] = field(default_factory=deque)
@@ -39,6 +41,7 @@ class MemoryStore:
     unknown: list[UnknownAttempt] = field(default_factory=list)
     notices: dict[NoticeId, tuple[PendingNotice, OpenAttempt]] = field(default_factory=dict)
     heeded: list[Look] = field(default_factory=list)
+    odd: set[SubscriptionId] = field(default_factory=set)
     raises: BaseException | None = None
     answers_after_s: float = 0.0
 
@@ -66,8 +69,21 @@ class MemoryTransaction:
     async def end_subscriptions(self, limit: int) -> int:
         return 0
 
-    async def claim_due(self, limit: int) -> Claim:
-        return self._claim("claim_due", self.store.due, limit)
+    async def claim_due(self, limit: int, set_aside: Collection[SubscriptionId] = ()) -> Claim:
+        chosen = [each for each in self.store.due if each.subscription_id not in set_aside]
+        self._refuse_odd_ones(chosen[:limit])
+        return self._claim("claim_due", self.store.due, limit, set_aside)
+
+    async def due_subscriptions(
+        self, limit: int, set_aside: Collection[SubscriptionId] = ()
+    ) -> Sequence[SubscriptionId]:
+        due = [each.subscription_id for each in self.store.due if each.subscription_id not in set_aside]
+        return due[:limit]
+
+    async def claim_period_of(self, subscription_id: SubscriptionId) -> Claim:
+        self._refuse_odd_ones([each for each in self.store.due if each.subscription_id == subscription_id])
+        others = {each.subscription_id for each in self.store.due} - {subscription_id}
+        return self._claim("claim_period_of", self.store.due, 1, others)
 
     async def claim_retries(self, limit: int) -> Claim:
         return self._claim("claim_retries", self.store.retries, limit)
@@ -112,9 +128,21 @@ class MemoryTransaction:
         self.store.settled += fresh
         return len(fresh)
 
-    def _claim(self, kind: str, queue: deque[OpenAttempt], limit: int) -> Claim:
+    def _refuse_odd_ones(self, chosen: Sequence[OpenAttempt]) -> None:
+        if any(each.subscription_id in self.store.odd for each in chosen):
+            raise StoreRefused("time zone not recognized")
+
+    def _claim(
+        self,
+        kind: str,
+        queue: deque[OpenAttempt],
+        limit: int,
+        set_aside: Collection[SubscriptionId] = (),
+    ) -> Claim:
         self.store.refuse(kind)
-        claimed = [queue.popleft() for _ in range(min(limit, len(queue)))]
+        claimed = [each for each in queue if each.subscription_id not in set_aside][:limit]
+        for each in claimed:
+            queue.remove(each)
         self.store.open.update((each.attempt_id, each) for each in claimed)
         self.store.journal.append(f"{kind} {len(claimed)}")
         return Claim(tuple(claimed), 0.0)

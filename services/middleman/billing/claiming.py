@@ -1,14 +1,16 @@
 """Where work comes from: first what a predecessor left open, then what has fallen due, or was told of."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from middleman.billing.draining import done_before, drains_within
+from middleman.billing.due import DueClaims
 from middleman.billing.in_flight import InFlight
 from middleman.billing.observer import BillingObserver
 from middleman.billing.patience import Patience
@@ -25,6 +27,8 @@ _RETRY_MAX_S = 1.0
 # others, and a leader that gets through to nobody has opened a handful of attempts and not hundreds.
 _FIRST_BATCH = 2
 _FIRST_PATIENCE_S = 0.25
+# Of each claim a share is kept for retries and for what webhooks told of: new periods may be due for hours on end.
+_RESERVED_SHARE = 10
 
 
 class TakeOn(Protocol):
@@ -47,6 +51,7 @@ class Claimer:
     trust: Trust
     draining: asyncio.Event
     store: Store
+    due: DueClaims
     in_flight: InFlight
     take_on: TakeOn
     look_into: LookInto
@@ -83,7 +88,7 @@ class Claimer:
                     await self._sweep()
                     looked_at_s = self.clock.boottime_s()
                 batch = min(_FIRST_BATCH, self.batch) if first else self.batch
-                claimed = await self._claim(batch)
+                more = await self._claim(batch)
             except StoreUnavailable as error:
                 recovered = False
                 self.observer.store_unavailable()
@@ -92,10 +97,9 @@ class Claimer:
                 await self._pause(pause_s)
                 pause_s = min(pause_s * 2, _RETRY_MAX_S)
                 continue
-            self.patience.answered()
             pause_s = self.idle_poll_s
-            if claimed < batch and self.in_flight.room:
-                await self._pause(self.idle_poll_s)  # less than a full batch: nothing more is due now
+            if not more and self.in_flight.room:
+                await self._pause(self.idle_poll_s)
             elif first:
                 await self._see_one_through()
             first = False
@@ -152,33 +156,26 @@ class Claimer:
                 return
             last = page[-1].attempt_id
 
-    async def _claim(self, batch: int) -> int:
-        """Claim what is due, as far as there is room; returns how many attempts were opened."""
-        await done_before(self.draining, self.in_flight.until_room(batch // 2))
+    async def _claim(self, batch: int) -> bool:
+        """Claim what is due, as far as there is room; returns whether more may be due already."""
+        await done_before(self.draining, self.in_flight.until_room(max(1, batch // 2)))
         if self.draining.is_set():
-            return 0
+            return False
         await self.failpoints.hit("before_claim")
-        limit = max(1, min(batch, self.in_flight.room))
-        async with self.patience.transaction(self.store, self.term) as transaction:
-            await transaction.end_subscriptions(self.batch)
-            due = await self._timed("due", transaction.claim_due, limit)
-        opened = len(due.attempts)
+        limit = min(batch, self.in_flight.room)
+        due_limit = limit - limit // _RESERVED_SHARE
+        due = await self.due.claim(due_limit, end_limit=self.batch)
         await self._start(due)
-        if opened < limit:
-            async with self.patience.transaction(self.store, self.term) as transaction:
-                notices = await transaction.pending_notices(limit - opened)
-                retries = await self._timed("retry", transaction.claim_retries, limit - opened)
-            opened += len(retries.attempts)
-            await self._start(retries)
-            for notice in notices:
-                self.look_into(notice)
-        return opened
-
-    async def _timed(self, kind: str, claim: Callable[[int], Awaitable[Claim]], limit: int) -> Claim:
-        started_s = self.clock.boottime_s()
-        claimed = await claim(limit)
-        self.observer.claimed(kind, len(claimed.attempts), claimed.lag_s, self.clock.boottime_s() - started_s)
-        return claimed
+        opened = len(due.attempts)
+        if opened == limit:
+            return True
+        async with self.patience.transaction(self.store, self.term) as transaction:
+            notices = await transaction.pending_notices(limit - opened)
+            retries = await self.due.timed("retry", partial(transaction.claim_retries, limit - opened))
+        await self._start(retries)
+        for notice in notices:
+            self.look_into(notice)
+        return opened == due_limit or opened + len(retries.attempts) == limit
 
     async def _start(self, claim: Claim) -> None:
         """Carry what was claimed; the transaction that opened it has committed."""

@@ -131,6 +131,5 @@ class FencedLedger:
                 await self._clock.sleep(pause_s * (0.5 + self._uniform() / 2))
                 pause_s = min(pause_s * 2, _RETRY_MAX_S)
                 continue
-            self._patience.answered()
             self._observer.flushed(stage, items, self._clock.boottime_s() - started_s)
             return result

@@ -42,6 +42,10 @@ class BillingObserver(Protocol):
         """So many calls at once are allowed now."""
         ...
 
+    def set_aside(self, subscriptions: int) -> None:
+        """So many subscriptions cannot be billed in this term: the database refuses to compute or keep their periods."""
+        ...
+
     def store_unavailable(self) -> None:
         """A transaction has to be repeated because the database gave no answer."""
         ...
@@ -75,6 +79,9 @@ class SilentBillingObserver:
         """Ignore."""
 
     def slots(self, limit: int) -> None:
+        """Ignore."""
+
+    def set_aside(self, subscriptions: int) -> None:
         """Ignore."""
 
     def store_unavailable(self) -> None:

@@ -15,6 +15,7 @@ import structlog
 from middleman.billing.calls import Draining, ProcessorCalls
 from middleman.billing.claiming import Claimer, TakeOn
 from middleman.billing.collect import Collector
+from middleman.billing.due import DueClaims
 from middleman.billing.fenced_ledger import FencedLedger
 from middleman.billing.in_flight import InFlight, WorkId
 from middleman.billing.names import RequestNames
@@ -117,6 +118,7 @@ class Pipeline:
                 trust=trust,
                 draining=draining,
                 store=self._store,
+                due=DueClaims(term, self._store, self._clock, patience, self._observer),
                 in_flight=in_flight,
                 take_on=take_on,
                 look_into=look_into,

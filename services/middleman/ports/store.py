@@ -6,7 +6,7 @@ raises `StaleTerm`. When `StoreUnavailable` is raised, the transaction may or ma
 every statement is therefore safe to repeat.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +29,10 @@ from middleman.ports.term import Term
 
 class StoreUnavailable(Exception):
     """The database gave no answer, so nothing is known about the transaction: back off and repeat it."""
+
+
+class StoreRefused(Exception):
+    """The database cannot compute or may not keep something of what was asked, and will not next time either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +120,21 @@ class FencedTransaction(Protocol):
         """Cancel up to `limit` subscriptions that have nothing left to bill; returns how many."""
         ...
 
-    async def claim_due(self, limit: int) -> Claim:
-        """Open invoice and first attempt for up to `limit` due periods, oldest first, and advance their subscriptions."""
+    async def claim_due(self, limit: int, set_aside: Collection[SubscriptionId] = ()) -> Claim:
+        """Open invoice and first attempt for up to `limit` due periods, oldest first, and advance their subscriptions.
+
+        Those `set_aside` are left as they are. Raises `StoreRefused` where one of them cannot be billed.
+        """
+        ...
+
+    async def due_subscriptions(
+        self, limit: int, set_aside: Collection[SubscriptionId] = ()
+    ) -> Sequence[SubscriptionId]:
+        """Up to `limit` subscriptions of which a period is due, oldest first, but for those `set_aside`."""
+        ...
+
+    async def claim_period_of(self, subscription_id: SubscriptionId) -> Claim:
+        """As `claim_due`, for this subscription alone: one attempt, or none where nothing is due any more."""
         ...
 
     async def claim_retries(self, limit: int) -> Claim:
@@ -165,5 +182,6 @@ class Store(Protocol):
         Raises:
             StaleTerm: the fence has moved past `term`.
             StoreUnavailable: the database gave no answer.
+            StoreRefused: it refused the values, and nothing was done.
         """
         ...

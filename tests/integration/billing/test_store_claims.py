@@ -9,6 +9,7 @@ from tests.support.store_rig import DECLINED, StoreRig, paid
 
 from middleman.domain import ids
 from middleman.domain.money import Money
+from middleman.ports.store import StoreRefused
 
 
 async def anchor(rig: StoreRig, subscription_id: str, anchor_local: datetime, period_no: int = 0) -> None:
@@ -237,3 +238,23 @@ async def test_another_scope_is_another_leaders_business(rig: StoreRig) -> None:
     [_, other] = await add_subscriptions(rig.owner, 2)
     await rig.owner.execute("UPDATE subscriptions SET scope = 1 WHERE id = $1", other)
     assert [each.subscription_id for each in (await rig.claim()).attempts] == ["sub_s1"]
+
+
+async def test_a_subscription_beyond_the_database_is_refused_and_can_be_set_aside(rig: StoreRig) -> None:
+    """Its time zone was known once: an upgrade of the database, or a restore elsewhere, may lack it."""
+    [odd, *good] = sorted(map(ids.SubscriptionId, await add_subscriptions(rig.owner, 3)))
+    await rig.owner.execute("UPDATE subscriptions SET time_zone = 'Mars/Olympus_Mons' WHERE id = $1", odd)
+    with pytest.raises(StoreRefused, match="time zone"):
+        await rig.claim()
+    async with rig.store.fenced(rig.term) as transaction:
+        assert sorted(await transaction.due_subscriptions(10)) == [odd, *good]
+        assert sorted(await transaction.due_subscriptions(10, {odd})) == good
+    with pytest.raises(StoreRefused):
+        async with rig.store.fenced(rig.term) as transaction:
+            await transaction.claim_period_of(odd)
+    async with rig.store.fenced(rig.term) as transaction:
+        [alone] = (await transaction.claim_period_of(good[0])).attempts
+        assert (await transaction.claim_period_of(good[0])).attempts == (), "nothing more of it is due"
+        [rest] = (await transaction.claim_due(10, {odd})).attempts
+    assert [alone.subscription_id, rest.subscription_id] == good
+    assert (await rig.subscription(odd))["next_period_no"] == 0, "its period stays due"

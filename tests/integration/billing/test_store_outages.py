@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
 from tests.support.database import add_subscriptions
 from tests.support.fake_coordinator import LinkMode
 from tests.support.links import Relay
@@ -23,7 +22,15 @@ from middleman.domain.attempts import RequiresAction
 from middleman.domain.ids import NoticeId
 from middleman.ports.errors import OfficeUnavailable, StaleTerm
 from middleman.ports.failpoints import NO_FAILPOINTS
-from middleman.ports.store import Binding, Finding, Look, OpenAttempt, StoreUnavailable, UnknownAttempt
+from middleman.ports.store import (
+    Binding,
+    Finding,
+    Look,
+    OpenAttempt,
+    StoreRefused,
+    StoreUnavailable,
+    UnknownAttempt,
+)
 
 Write = Callable[[PostgresFencedTransaction, OpenAttempt], Awaitable[object]]
 
@@ -138,12 +145,12 @@ async def test_a_lock_that_is_held_too_long_is_unavailable(rig: StoreRig) -> Non
     assert await rig.settle((attempt, DECLINED)) == 1
 
 
-async def test_a_statement_that_cannot_be_right_is_a_defect_and_not_an_outage(rig: StoreRig) -> None:
+async def test_a_statement_that_cannot_be_right_is_refused_and_no_outage(rig: StoreRig) -> None:
     attempt = await one_claimed(rig)
     longer_than_time = timedelta(days=999_999_999)
     broken = settled(attempt, DECLINED)
     broken = replace(broken, settlement=replace(broken.settlement, next_attempt_after=longer_than_time))
-    with pytest.raises(DBAPIError, match="out of range"):
+    with pytest.raises(StoreRefused, match="out of range"):
         await transact(rig.store, rig, lambda tx, _: tx.settle([broken]), attempt)
 
 

@@ -17,11 +17,12 @@ from tests.support.pipeline_rig import (
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.claiming import Claimer
+from middleman.billing.due import MOST_SET_ASIDE, DueClaims
 from middleman.billing.in_flight import InFlight
 from middleman.billing.patience import Patience
 from middleman.domain.ids import AttemptId, NoticeId, PaymentIntentId
 from middleman.ports.errors import StaleTerm, TrustLost
-from middleman.ports.store import OpenAttempt, PendingNotice, StoreUnavailable
+from middleman.ports.store import OpenAttempt, PendingNotice, StoreRefused, StoreUnavailable
 from middleman.ports.trust import TrustWindow
 
 POLL_S = 0.2
@@ -42,11 +43,13 @@ class Desk:
         self.taken: list[tuple[AttemptId, bool]] = []
         self.looked_into: list[PendingNotice] = []
         self.carry: Callable[[OpenAttempt], None] = self.settle
+        term, patience = a_term(), Patience(self.clock, PATIENCE_S)
         self.claimer = Claimer(
-            term=a_term(),
+            term=term,
             trust=self.trust,
             draining=self.draining,
             store=store,
+            due=DueClaims(term, store, self.clock, patience, self.observer),
             in_flight=self.in_flight,
             take_on=self.take_on,
             look_into=self.look_into,
@@ -54,7 +57,7 @@ class Desk:
             uniform=lambda: 1.0,
             failpoints=Journalling(store.journal),
             observer=self.observer,
-            patience=Patience(self.clock, PATIENCE_S),
+            patience=patience,
             batch=batch,
             idle_poll_s=POLL_S,
             sweep_interval_s=SWEEP_S,
@@ -222,11 +225,79 @@ async def test_no_more_is_claimed_than_there_is_room_for() -> None:
     desk.carry = desk.keep
     async with at_work(desk):
         await asyncio.sleep(1)
-        assert len(desk.taken) == 12
+        assert len(desk.taken) == 11, "one place was kept for a retry"
         for attempt_id in desk.taken_ids[:6]:
             desk.in_flight.discard(attempt_id)
         await asyncio.sleep(1)
         assert len(desk.taken) == 18
+        assert len(desk.in_flight) == 12
+
+
+@in_virtual_time
+async def test_a_batch_of_one_is_bounded_as_well() -> None:
+    desk = Desk(store_with(due=" ".join(f"n{n}" for n in range(30))), batch=1, limit=12)
+    desk.carry = desk.keep
+    async with at_work(desk):
+        await asyncio.sleep(5)
+        assert len(desk.taken) == 12
+
+
+@in_virtual_time
+async def test_retries_and_notices_get_their_share_however_much_is_due() -> None:
+    store = store_with(due=" ".join(f"n{n}" for n in range(500)), retries="again")
+    notice = PendingNotice(NoticeId("evt_1"), PaymentIntentId("pi_1"))
+    store.notices[notice.notice_id] = (notice, an_attempt("told"))
+    desk = Desk(store, batch=20, limit=40)
+    desk.carry = desk.keep
+    async with at_work(desk):
+        await asyncio.sleep(5)
+        assert ids("again")[0] in desk.taken_ids
+        assert notice in desk.looked_into
+        assert len(store.due) > 400, "and the crowd still waits"
+
+
+@in_virtual_time
+async def test_a_subscription_that_cannot_be_billed_is_set_aside_and_the_others_are_billed() -> None:
+    names = [f"n{n}" for n in range(35)]
+    store = store_with(due=" ".join(names))
+    odd = an_attempt("n3")
+    store.odd = {odd.subscription_id}
+    desk = Desk(store, batch=10)
+    async with at_work(desk):
+        await asyncio.sleep(5)
+        assert set(desk.taken_ids) == set(ids(*names)) - {odd.attempt_id}
+        assert desk.observer.most_set_aside == 1
+        assert [each.attempt_id for each in store.due] == [odd.attempt_id], "it stays due, for the next term"
+
+
+@in_virtual_time
+async def test_a_database_that_refuses_everybody_ends_the_term_in_the_end() -> None:
+    names = [f"n{n}" for n in range(MOST_SET_ASIDE + 50)]
+    store = store_with(due=" ".join(names))
+    store.odd = {each.subscription_id for each in store.due}
+    desk = Desk(store, batch=500, limit=2000)
+    with pytest.raises(StoreRefused):
+        await desk.claimer.run()
+    assert desk.taken == []
+
+
+@in_virtual_time
+async def test_what_was_claimed_alone_before_the_database_went_away_is_found_by_recovery() -> None:
+    class GoesAway(MemoryStore):
+        """It answers no claim after the first of a single period."""
+
+        def refuse(self, kind: str) -> None:
+            if kind == "claim_period_of" and self.journal[-1] == "claim_period_of 1":
+                self.journal.append("gone")
+                raise StoreUnavailable("no answer")
+
+    store = GoesAway(due=deque(attempts("x", "y", "odd", "a", "b")), odd={an_attempt("odd").subscription_id})
+    desk = Desk(store, batch=20)
+    async with at_work(desk):
+        await asyncio.sleep(5)
+    assert sorted(desk.taken_ids) == sorted(ids("a", "b", "x", "y"))
+    assert (ids("a")[0], True) in desk.taken
+    assert desk.observer.unavailable == 1
 
 
 @pytest.mark.parametrize("stage", ["claim_due", "claim_retries", "commit"])

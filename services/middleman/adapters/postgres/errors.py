@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from middleman.domain.money import MoneyError
 from middleman.ports.errors import StaleTerm
-from middleman.ports.store import StoreUnavailable
+from middleman.ports.store import StoreRefused, StoreUnavailable
 from middleman.ports.term import Term
 
 STALE_TERM = "MM001"
@@ -15,6 +16,7 @@ STALE_TERM = "MM001"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRANSIENT_CLASSES = ("08", "53", "58")  # connection, resources, system
 _TRANSIENT_CODES = (
+    "25006",  # read_only_sql_transaction: a standby, for a moment of a failover
     "25P03",  # idle_in_transaction_session_timeout
     "25P04",  # transaction_timeout
     "40001",  # serialization_failure
@@ -26,6 +28,9 @@ _TRANSIENT_CODES = (
     "57P03",  # cannot_connect_now
     "57P05",  # idle_session_timeout
 )
+
+_REFUSED_CLASSES = ("22", "23")  # data exception, integrity constraint violation
+
 
 _NO_AUTHORIZATION_CLASS = "28"
 _NO_SUCH_DATABASE = "3D000"
@@ -63,7 +68,7 @@ def translated(term: Term | None = None) -> Iterator[None]:
     """Turn driver errors into `StaleTerm`, `StoreUnavailable` and `ShutOut`; anything else is a defect and passes."""
     try:
         yield
-    except (StaleTerm, StoreUnavailable):
+    except (StaleTerm, StoreUnavailable, StoreRefused):
         raise
     except Exception as error:
         if sqlstate(error) == STALE_TERM:
@@ -73,6 +78,17 @@ def translated(term: Term | None = None) -> Iterator[None]:
             raise StoreUnavailable(f"{type(error).__name__}: {_first_line(error)}") from error
         if is_shut_out(error):
             raise ShutOut(f"cannot log in: {reason_of(error)}") from error
+        raise
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn refusals of the values themselves, the database's and the domain's, into `StoreRefused`."""
+    try:
+        yield
+    except (DBAPIError, MoneyError) as error:
+        if isinstance(error, MoneyError) or sqlstate(error)[:2] in _REFUSED_CLASSES:
+            raise StoreRefused(f"{type(error).__name__}: {_first_line(error)}") from error
         raise
 
 

@@ -27,11 +27,12 @@ SELECT 'subscription.ended', :term, id, id, jsonb_build_object('ends_at', ends_a
 
 # Guarantees (DESIGN §2.4 a): invoice, first attempt with its frozen request and the advanced subscription
 # exist together or not at all; UNIQUE (subscription_id, period_no) refuses a second invoice for a period.
-CLAIM_DUE = text("""
+_CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT id, next_period_no, next_due_at FROM subscriptions
     WHERE scope = :scope AND status <> 'canceled' AND next_due_at <= business_now()
       AND (ends_at IS NULL OR next_due_at < ends_at)
+      AND {chosen}
     ORDER BY next_due_at LIMIT :limit
     FOR NO KEY UPDATE SKIP LOCKED
 ), advanced AS (
@@ -68,6 +69,17 @@ SELECT t.id AS attempt_id, 1 AS attempt_no, o.id AS invoice_id, o.subscription_i
        EXTRACT(EPOCH FROM business_now() - o.period_start)::float8 AS lag_s
 FROM opened o JOIN attempted t ON t.invoice_id = o.id
 ORDER BY o.period_start, o.id
+"""
+CLAIM_DUE = text(_CLAIM.format(chosen="id <> ALL (CAST(:set_aside AS text[]))"))
+CLAIM_PERIOD_OF = text(_CLAIM.format(chosen="id = :subscription_id"))
+
+# Who would be claimed next. Read only after a claim was refused, to find out who is to blame.
+DUE_SUBSCRIPTIONS = text("""
+SELECT id FROM subscriptions
+WHERE scope = :scope AND status <> 'canceled' AND next_due_at <= business_now()
+  AND (ends_at IS NULL OR next_due_at < ends_at)
+  AND id <> ALL (CAST(:set_aside AS text[]))
+ORDER BY next_due_at LIMIT :limit
 """)
 
 # Guarantees (DESIGN §2.5): a new attempt exists only after a decline was settled; the partial unique

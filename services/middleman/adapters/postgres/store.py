@@ -1,6 +1,6 @@
 """The Store on PostgreSQL: fenced transactions, one statement per batch."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +10,9 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from middleman.adapters.postgres import pipeline_sql as sql
-from middleman.adapters.postgres.errors import translated
+from middleman.adapters.postgres.errors import refusals, translated
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded
-from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId
+from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId, SubscriptionId
 from middleman.domain.money import Money
 from middleman.ports.failpoints import Failpoints
 from middleman.ports.store import (
@@ -42,7 +42,7 @@ class PostgresStore:
     @asynccontextmanager
     async def fenced(self, term: Term) -> AsyncIterator["PostgresFencedTransaction"]:
         """See `middleman.ports.store.Store.fenced`."""
-        with translated(term):
+        with translated(term), refusals():
             async with self.engine.begin() as connection:
                 if not self.fence_off:
                     await connection.execute(
@@ -62,8 +62,19 @@ class PostgresFencedTransaction:
     async def end_subscriptions(self, limit: int) -> int:
         return int((await self._execute(sql.END_SUBSCRIPTIONS, limit=limit)).rowcount)
 
-    async def claim_due(self, limit: int) -> Claim:
-        return _claim((await self._execute(sql.CLAIM_DUE, limit=limit)).all())
+    async def claim_due(self, limit: int, set_aside: Collection[SubscriptionId] = ()) -> Claim:
+        return _claim((await self._execute(sql.CLAIM_DUE, limit=limit, set_aside=list(set_aside))).all())
+
+    async def due_subscriptions(
+        self, limit: int, set_aside: Collection[SubscriptionId] = ()
+    ) -> Sequence[SubscriptionId]:
+        parameters = {"scope": self.term.scope, "limit": limit, "set_aside": list(set_aside)}
+        rows = await self.connection.execute(sql.DUE_SUBSCRIPTIONS, parameters)
+        return [SubscriptionId(row.id) for row in rows]
+
+    async def claim_period_of(self, subscription_id: SubscriptionId) -> Claim:
+        claimed = await self._execute(sql.CLAIM_PERIOD_OF, limit=1, subscription_id=subscription_id)
+        return _claim(claimed.all())
 
     async def claim_retries(self, limit: int) -> Claim:
         return _claim((await self._execute(sql.CLAIM_RETRIES, limit=limit)).all())
@@ -106,8 +117,8 @@ class PostgresFencedTransaction:
         result = await self._execute_batch(sql.SETTLE, "outcomes", [_outcome_row(s) for s in settled])
         return int(result.rowcount)
 
-    async def _execute(self, statement: Any, *, limit: int) -> Any:
-        parameters = {"scope": self.term.scope, "term": self.term.number, "limit": limit}
+    async def _execute(self, statement: Any, *, limit: int, **more: object) -> Any:
+        parameters = {"scope": self.term.scope, "term": self.term.number, "limit": limit, **more}
         return await self.connection.execute(statement, parameters)
 
     async def _execute_batch(

@@ -73,6 +73,9 @@ class ReplicaMetrics:
         self._looks = counter(
             "notices_looked_into_total", "Notices of the processor that were looked into", ("finding",)
         )
+        self._set_aside = gauge(
+            "subscriptions_set_aside", "Subscriptions that the database cannot bill, in this term"
+        )
         self._in_flight = gauge("attempts_in_flight", "Attempts between claim and settle")
         self._in_flight_limit = gauge("attempts_in_flight_limit", "How many of them there may be")
         self._unanswered = gauge("attempts_unanswered", "Attempts in flight that got no definite answer yet")
@@ -113,6 +116,7 @@ class ReplicaMetrics:
         self.term = None
         self._term.set(0)
         self.in_flight(0, 0)
+        self.set_aside(0)
         self._show_lags(dict.fromkeys(_KINDS, 0.0))
         self._terms_ended.inc()
         self._term_s.set(lasted_s)
@@ -182,6 +186,10 @@ class ReplicaMetrics:
     def looked(self, finding: str) -> None:
         """Count a look at what a webhook told of."""
         self._looks.labels(finding).inc()
+
+    def set_aside(self, subscriptions: int) -> None:
+        """See `BillingObserver`."""
+        self._set_aside.set(subscriptions)
 
     def in_flight(self, attempts: int, unanswered: int) -> None:
         """Show how much is being carried, and how much of it has no answer yet."""
