@@ -1,5 +1,7 @@
 """`POST /leader/resign`: nobody gets in without the token, and only a leader hands over."""
 
+import asyncio
+
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
@@ -30,6 +32,21 @@ async def test_only_the_token_makes_a_leader_resign() -> None:
     assert asked == []
     assert await ask(hand_over, f"Bearer {TOKEN}") == 202
     assert asked == [True]
+
+
+async def test_a_header_that_is_no_text_is_refused_like_any_other() -> None:
+    registry = CollectorRegistry()
+    hand_over = HandOver(TOKEN, lambda: True)
+    app = ops_app("replica-1", "replica-1#aa", ReplicaMetrics(registry), registry, lambda: True, hand_over)
+    async with TestServer(app) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(
+            b"POST /leader/resign HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n"
+            b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 ")
 
 
 async def test_who_does_not_lead_says_so() -> None:

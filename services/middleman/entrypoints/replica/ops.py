@@ -31,7 +31,8 @@ class HandOver:
     async def answer(self, request: web.Request) -> web.Response:
         """202 and on its way; 401 without the token; 409 when somebody else leads."""
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self.token.encode()):
+        offered = given.encode("utf-8", "surrogateescape")  # a header may hold any bytes
+        if scheme.lower() != "bearer" or not hmac.compare_digest(offered, self.token.encode()):
             return web.json_response(
                 {"error": "send Authorization: Bearer with the value of MIDDLEMAN_OPS_TOKEN"},
                 status=401,
