@@ -75,13 +75,21 @@ async def test_a_replica_gets_warm_again_once_its_term_has_ended(
     rig: StoreRig, process: ReplicaProcess
 ) -> None:
     """The next leader has ended the sessions of this one."""
-    leading = asyncio.Event()
-    async with at_it(asyncio.create_task(process.keep_warm(leading.is_set))):
+    leading, asked = asyncio.Event(), asyncio.Semaphore(0)
+
+    def leads() -> bool:
+        asked.release()
+        return leading.is_set()
+
+    async with at_it(asyncio.create_task(process.keep_warm(leads))):
         await until_warm(process)
         leading.set()
         await rig.superseded()
         assert await rig.owner.fetchval(SESSIONS) == 0
-        await asyncio.sleep(0.6)
+        while not asked.locked():
+            await asked.acquire()
+        for _ in range(3):
+            await asked.acquire()
         assert await rig.owner.fetchval(SESSIONS) == 0, "whoever leads is kept warm by what it does"
         leading.clear()
         async with asyncio.timeout(10):

@@ -42,7 +42,7 @@ def is_stopped(member: ManagedProcess) -> bool:
 
 
 async def test_it_stops_and_goes_by_turns_and_answers_late(member: ManagedProcess) -> None:
-    async with member.stutter(stop_s=0.15, run_s=0.15), http_client(5.0) as client:
+    async with member.stutter(stop_s=0.15, run_s=1), http_client(5.0) as client:
         for _ in range(2):
             await eventually(lambda: is_stopped(member))
             assert (await client.get(member.url)).is_success
