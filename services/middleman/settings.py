@@ -162,7 +162,7 @@ class ReplicaSettings(ProcessorSettings):
     etcd_ca_file: str = ""
     etcd_cert_file: str = ""
     etcd_key_file: str = ""
-    lease_ttl_s: int = Field(default=3, ge=1, le=60)
+    lease_ttl_s: int = Field(default=3, ge=3, le=60)  # below that there is no time for a renewal that fails
     trust_margin_s: float = Field(default=0.25, gt=0)
     drain_s: Seconds = 10.0
 

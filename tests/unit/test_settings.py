@@ -38,7 +38,7 @@ def test_the_least_environment_loads_with_the_defaults(environment: pytest.Monke
         ("MIDDLEMAN_ETCD_ENDPOINTS", "http://127.0.0.1:2379", "host:port"),
         ("MIDDLEMAN_ETCD_ENDPOINTS", "", "MIDDLEMAN_ETCD_ENDPOINTS"),
         ("MIDDLEMAN_LEASE_TTL_S", "soon", "MIDDLEMAN_LEASE_TTL_S='soon'"),
-        ("MIDDLEMAN_LEASE_TTL_S", "0", "greater than or equal to 1"),
+        ("MIDDLEMAN_LEASE_TTL_S", "2", "greater than or equal to 3"),
         ("MIDDLEMAN_OPS_PORT", "70000", "MIDDLEMAN_OPS_PORT='70000'"),
         ("MIDDLEMAN_CONCURRENCY", "0", "MIDDLEMAN_CONCURRENCY"),
         ("MIDDLEMAN_RATE_LIMIT_PER_S", "inf", "MIDDLEMAN_RATE_LIMIT_PER_S must be finite"),

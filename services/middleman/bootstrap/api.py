@@ -8,7 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from middleman.adapters.postgres.accounts import PostgresAccounts
 from middleman.adapters.postgres.api_keys import PostgresCallers
-from middleman.adapters.postgres.engine import BadDatabaseUrl, engine
 from middleman.adapters.postgres.notices import PostgresNotices
 from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.records import PostgresRecords
@@ -18,6 +17,7 @@ from middleman.adapters.ulid import new_id
 from middleman.billing.accounts import Customers, Plans
 from middleman.billing.once import Once
 from middleman.billing.subscriptions import Subscriptions
+from middleman.bootstrap.database import database_pool
 from middleman.bootstrap.processor import processor
 from middleman.ports.accounts import Accounts
 from middleman.ports.api_keys import Callers
@@ -26,7 +26,7 @@ from middleman.ports.new_id import NewId
 from middleman.ports.notices import NoticeReader, Notices
 from middleman.ports.processor import PaymentProcessor
 from middleman.ports.records import Records
-from middleman.settings import ApiSettings, refuse
+from middleman.settings import ApiSettings
 
 PROCESSOR_CONCURRENCY = 64
 
@@ -53,14 +53,9 @@ class ApiParts:
 
 def build_api(settings: ApiSettings) -> ApiParts:
     """From settings. Call it inside a running event loop; settings that cannot be used exit with status 2."""
-    try:
-        pool = engine(
-            settings.database_url.get_secret_value(),
-            application_name="middleman-api",
-            pool_size=settings.api_pool_size,
-        )
-    except BadDatabaseUrl as error:
-        refuse(f"MIDDLEMAN_DATABASE_URL: {error}")
+    pool = database_pool(
+        settings.database_url, application_name="middleman-api", pool_size=settings.api_pool_size
+    )
     return assemble_api(
         pool,
         processor(settings, concurrency=PROCESSOR_CONCURRENCY),

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from middleman.adapters.etcd.config import EtcdConfig, EtcdTls
 from middleman.adapters.etcd.coordinator import EtcdCoordinator
 from middleman.adapters.failpoints import ProcessFailpoints
 from middleman.adapters.postgres.due_lag import DueLag
-from middleman.adapters.postgres.engine import engine
 from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
 from middleman.adapters.postgres.office import PostgresOffice
 from middleman.adapters.postgres.rehearsal import Rehearsal
@@ -27,6 +27,7 @@ from middleman.billing.names import RequestNames, StableNames
 from middleman.billing.observer import BillingObserver
 from middleman.billing.pipeline import Pipeline, PipelineLimits
 from middleman.billing.rate_limit import LimiterTuning, RateLimiter
+from middleman.bootstrap.database import database_pool
 from middleman.bootstrap.processor import processor
 from middleman.bootstrap.unsafe import IntentPerAttempt, IntentPerAttemptNames, TermInKey
 from middleman.domain.dunning import DunningPolicy
@@ -180,12 +181,8 @@ def build_replica(
     lease, life = _timing(settings)
     killers = ProcessFailpoints(settings.failpoints) if settings.failpoints else None
     failpoints: Failpoints = killers or NO_FAILPOINTS
+    pool = database_pool(settings.database_url, application_name=holder, pool_size=settings.replica_pool_size)
     payments = processor(settings, concurrency=settings.concurrency, failpoints=killers)
-    pool = engine(
-        settings.database_url.get_secret_value(),
-        application_name=holder,
-        pool_size=settings.replica_pool_size,
-    )
     coordinator = EtcdCoordinator(_etcd_config(settings), lease, clock=clock, uniform=uniform)
     pipeline = Pipeline(
         store=PostgresStore(pool, failpoints, fence_off="fence_off" in settings.unsafe),
@@ -243,6 +240,16 @@ def rate_limiter(settings: ReplicaSettings, clock: Clock) -> RateLimiter:
     return RateLimiter(clock, settings.rate_limit_per_s, LimiterTuning(max_waiters=most))
 
 
+_RULE_WORD = re.compile(r"\w+")
+_SETTING_OF = {
+    "lease_ttl_s": "MIDDLEMAN_LEASE_TTL_S",
+    "margin_s": "MIDDLEMAN_TRUST_MARGIN_S",
+    "drain_s": "MIDDLEMAN_DRAIN_S",
+    "processor_call_timeout_s": "MIDDLEMAN_PROCESSOR_TIMEOUT_S",
+}
+"""What the timing rules speak of, where it can be set."""
+
+
 def _timing(settings: ReplicaSettings) -> tuple[LeaseTiming, LifeTiming]:
     lease = LeaseTiming(lease_ttl_s=settings.lease_ttl_s, margin_s=settings.trust_margin_s)
     life = LifeTiming(drain_s=settings.drain_s)
@@ -250,7 +257,7 @@ def _timing(settings: ReplicaSettings) -> tuple[LeaseTiming, LifeTiming]:
         life, lease, processor_call_timeout_s=settings.processor_timeout_s
     )
     if errors:
-        refuse("; ".join(errors))
+        refuse(_RULE_WORD.sub(lambda word: _SETTING_OF.get(word[0], word[0]), "; ".join(errors)))
     return lease, life
 
 
