@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from time import monotonic
 
 import orjson
 import structlog
@@ -47,11 +48,13 @@ class Call:
         "record",
         "request",
         "request_id",
+        "started_s",
     )
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
+        self.started_s = monotonic()
         self.request_id = new_id("req")
         # An empty key is none, as at Stripe.
         self.key = request.headers.get("idempotency-key", "") if request.method == "POST" else ""
@@ -121,9 +124,14 @@ class Sandbox:
         elif path == "/readyz":
             self._enqueue(call, self._ready)
         elif path == "/metrics":
-            self._enqueue(call, lambda: prometheus_reply(self.stats.view(self.world)))
+            self._enqueue(call, self._metrics)
         else:
             self._refuse(call, errors.unknown_url(request.method, path[:500]))
+
+    def _metrics(self) -> Reply:
+        return prometheus_reply(
+            self.stats.view(self.world), self.stats, self.keys.outcomes, self._storage.pending_deliveries()
+        )
 
     def _ready(self) -> Reply:
         trouble = self._storage.trouble()
@@ -263,6 +271,8 @@ class Sandbox:
         except Exception:
             log.exception("connection.crashed", path=call.request.path, request_id=call.request_id)
             call.connection.close()
+        if call.operation is not None and reply is not _NOTHING:
+            self.stats.latencies[call.operation.name].observe(monotonic() - call.started_s)
 
     def _commit(self) -> None:
         objects, events = self.world.drain()
@@ -283,6 +293,7 @@ class Sandbox:
             for event in events
         ]
         deliveries = [(event.seq,) for event in events if self._delivers(event.type)]
+        started_s = monotonic()
         try:
             self._storage.commit(objects, keys, answers, rows, deliveries)
         except Exception:
@@ -290,6 +301,7 @@ class Sandbox:
                 "ledger.commit_failed", what_to_do="free disk space or repair --data-dir, then restart"
             )
             os._exit(1)
+        self.stats.commits.observe(monotonic() - started_s)
         if deliveries:
             self.events_committed.set()
 

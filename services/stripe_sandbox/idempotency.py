@@ -6,6 +6,7 @@ a repeat *executes again*: nothing is safe for ever because of its key. Source: 
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
@@ -37,6 +38,8 @@ class IdempotencyKeys:
         self._clock = clock
         self.by_key: dict[str, KeyRecord] = {}
         self.ordered: list[KeyRecord] = []
+        self.outcomes: Counter[str] = Counter(replayed=0, in_flight=0, other_parameters=0)
+        """Repeats since the start: answered from memory, or refused for either reason."""
         self._in_flight: set[str] = set()
         self._dirty: dict[int, KeyRecord] = {}
         self._answers: list[tuple[int, str, bytes]] = []
@@ -61,6 +64,7 @@ class IdempotencyKeys:
             self._check_repeat(record, method, path, body_sha256)
             if record.status is not None and not self._expired(record):
                 record.replays += 1
+                self.outcomes["replayed"] += 1
                 self._dirty[record.seq] = record
                 return Replay(record, record.status)
             record.created = self._clock.unix()
@@ -85,8 +89,10 @@ class IdempotencyKeys:
             record.mismatches += 1
             if in_flight or (record.status is not None and not self._expired(record)):
                 error = key_reused(record.key)
+                self.outcomes["other_parameters"] += 1
         elif in_flight:
             record.in_flight_conflicts += 1
+            self.outcomes["in_flight"] += 1
             error = key_in_use(record.key)
         if error is not None:
             self._dirty[record.seq] = record

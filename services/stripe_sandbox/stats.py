@@ -1,17 +1,25 @@
 """What the sandbox counts: requests of this process, and totals over the whole ledger."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
+from stripe_sandbox.latency import Latencies
 from stripe_sandbox.world import World
 
 
 class Stats:
-    """Requests by operation and status, since the process started."""
+    """What happened since the process started.
+
+    `latencies` are by operation, from a request's arrival until its reply left, with the waits of faults; `commits` tell
+    what the disk adds to that. `deliveries` are tries to deliver a webhook, by outcome.
+    """
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, int]] = Counter()
         self.dropped = 0
+        self.latencies: defaultdict[str, Latencies] = defaultdict(Latencies)
+        self.commits = Latencies()
+        self.deliveries: Counter[str] = Counter(delivered=0, failed=0, given_up=0)
 
     def answered(self, operation: str, status: int) -> None:
         """Counts one request; replays count as requests, too."""

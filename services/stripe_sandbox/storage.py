@@ -154,6 +154,10 @@ class Storage:
         row = self._db.execute("SELECT 1 FROM deliveries WHERE event_seq = ?", (event_seq,)).fetchone()
         return 0 if row is None else 1
 
+    def pending_deliveries(self) -> int:
+        """How many events wait for their delivery."""
+        return int(self._db.execute("SELECT count(*) FROM deliveries").fetchone()[0])
+
     def due_deliveries(self, now_s: float, limit: int) -> list[tuple[int, int]]:
         """(event number, attempts so far) of what is to be delivered now, oldest first."""
         return self._db.execute(

@@ -108,11 +108,15 @@ async def _deliver(
             problem = None if 200 <= answer.status < 300 else f"status {answer.status}"
     except (aiohttp.ClientError, TimeoutError) as error:
         problem = type(error).__name__
+    outcomes = sandbox.stats.deliveries
     if problem is None:
+        outcomes["delivered"] += 1
         return seq
+    outcomes["failed"] += 1
     attempts += 1
     log.warning("webhook.failed", event_id=row[1], attempts=attempts, problem=problem)
     if attempts >= MAX_ATTEMPTS:
+        outcomes["given_up"] += 1
         log.error("webhook.given_up", event_id=row[1], attempts=attempts)
         return seq
     storage.postpone(seq, attempts, time.time() + retry_delay_s(attempts))

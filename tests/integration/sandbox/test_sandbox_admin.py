@@ -136,3 +136,50 @@ def test_prometheus_reads_what_was_answered_and_what_the_ledger_holds(ledger: Sa
     assert 'sandbox_requests_total{operation="payment_intents.create",status="402"} 1.0' in lines
     assert 'sandbox_payment_intents{status="succeeded"} 3.0' in lines
     assert 'sandbox_amount_succeeded{currency="eur"} 1500.0' in lines
+
+
+def metrics(sandbox: SandboxProcess) -> dict[str, float]:
+    """Samples of `/metrics` by name and labels."""
+    lines = httpx.get(f"{sandbox.url}/metrics").text.splitlines()
+    return {
+        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
+    }
+
+
+def test_prometheus_reads_how_long_requests_took_and_what_the_process_uses(ledger: SandboxProcess) -> None:
+    ledger.add_fault({"type": "latency", "latency_ms": 60}, times=1)
+    with ledger.http() as http:
+        http.get("/v1/customers")
+    seen = metrics(ledger)
+    labels = 'operation="customers.list"'
+    assert seen[f'sandbox_request_seconds_bucket{{le="0.05",{labels}}}'] == 0
+    assert seen[f'sandbox_request_seconds_bucket{{le="+Inf",{labels}}}'] == 1
+    assert seen[f"sandbox_request_seconds_count{{{labels}}}"] == 1
+    assert 0.06 <= seen[f"sandbox_request_seconds_sum{{{labels}}}"] < 60
+    assert seen['sandbox_request_seconds_count{operation="payment_intents.create"}'] == 5
+    assert seen["sandbox_commit_seconds_count"] == 5
+    assert seen["process_resident_memory_bytes"] > 1e6
+    assert seen["process_open_fds"] > 3
+
+
+def test_prometheus_reads_what_idempotency_keys_did(new_sandbox: Callable[..., SandboxProcess]) -> None:
+    sandbox = new_sandbox()
+    key = {"Idempotency-Key": "k"}
+    with sandbox.http() as http:
+        for params in ({"name": "a"}, {"name": "a"}, {"name": "b"}, {"name": "a"}):
+            http.post("/v1/customers", data=params, headers=key)
+    seen = metrics(sandbox)
+    assert seen["sandbox_idempotent_replays_total"] == 2
+    assert seen['sandbox_idempotency_conflicts_total{reason="other_parameters"}'] == 1
+    assert seen['sandbox_idempotency_conflicts_total{reason="in_flight"}'] == 0
+
+
+def test_prometheus_reads_how_many_webhooks_wait(new_sandbox: Callable[..., SandboxProcess]) -> None:
+    nobody = "http://127.0.0.1:1/"
+    sandbox = new_sandbox("--webhook-url", nobody, "--webhook-secret", "whsec_x")
+    with sandbox.http() as http:
+        http.post("/v1/customers")
+        http.post("/v1/customers")
+    seen = metrics(sandbox)
+    assert seen["sandbox_webhooks_pending"] == 2
+    assert seen['sandbox_webhook_deliveries_total{outcome="delivered"}'] == 0

@@ -36,6 +36,7 @@ def test_a_reserved_key_is_in_use_until_it_is_released(keys: IdempotencyKeys) ->
     with pytest.raises(StripeError) as conflict:
         keys.reserve("k", *REQUEST)
     assert (conflict.value.status, conflict.value.error["code"]) == (409, "idempotency_key_in_use")
+    assert keys.outcomes["in_flight"] == 1
     keys.release(record)
     assert keys.reserve("k", *REQUEST) is record
 
@@ -47,6 +48,7 @@ def test_a_remembered_key_replays_and_refuses_another_request(keys: IdempotencyK
         keys.reserve("k", "POST", "/v1/refunds", "hash-of-another-body")
     assert mismatch.value.error["type"] == "idempotency_error"
     assert (record.executions, record.replays, record.mismatches) == (1, 1, 1)
+    assert keys.outcomes == {"replayed": 1, "in_flight": 0, "other_parameters": 1}
 
 
 def test_a_key_is_free_again_after_its_lifetime(keys: IdempotencyKeys, clock: Clock) -> None:
