@@ -1,21 +1,27 @@
 """What only a run knows: when it hurt the system, and how the test clock ran meanwhile.
 
-With it the judge can say whether every period was charged in time (I8). The deadline of a period is its due
-instant, or the end of the last fault that held it up, plus lease TTL and retry budget: the time to notice
-that a leader is gone, and the time to do the work again.
+With it the judge can say whether every period was charged in time (I8). A period may take the lease TTL, to notice
+that a leader is gone, and the retry budget, to do the work again. Of that budget no time is counted in which a fault
+lasted, nor the lease TTL after its end:
 
-    due ──────────────┬─ lease TTL + budget ─┤ deadline
-                      │
-    due ── fault ─────┴── fault ends ─ lease TTL + budget ─┤ deadline
+    due ─ TTL ─────────── budget ─────────┤ deadline
+
+    due ── fault ──────── TTL ─────────── budget ─────────┤ deadline
+
+    due ─ TTL ─ 1st part of the budget ── fault ── TTL ── the rest of it ─┤ deadline
+
+The time between two faults counts, however many there are: in a mix that never pauses for long each period gets its
+deadline after so many undisturbed seconds in all, and not only after the last fault of the mix.
 
 Business time is a function of real time in pieces: from each `real_from` on it runs at `rate`, beginning at
 `business_from`. It jumps when the clock was advanced, and stands still while the rate is 0.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,16 +46,13 @@ class Promptness:
     """A run's own knowledge, all in the database's real time. Raises `ValueError`.
 
     `faults` are (from, until), in any order; they may overlap. `clock` is in the order of `real_from`; the last piece
-    goes on for ever. A period that was due before the first piece counts as due when that piece began. `rests` are
-    instants at which nothing was left to charge: no fault before one excuses what is late after it, and no two faults
-    count as one trouble across it.
+    goes on for ever. A period that was due before the first piece counts as due when that piece began.
     """
 
     budget_s: float
     lease_ttl_s: float
     faults: tuple[Window, ...]
     clock: tuple[ClockPiece, ...]
-    rests: tuple[datetime, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.budget_s > 0 or not self.lease_ttl_s > 0:
@@ -90,10 +93,21 @@ class Promptness:
 
     def deadline(self, due: datetime) -> datetime:
         """When a period that was due at this real instant must have its first definite outcome."""
-        index = bisect_right(self._ends, due)  # the first window that ends after it fell due
-        if index < len(self._windows) and self._windows[index][0] <= due + self.allowance:
-            return self._windows[index][1] + self.allowance
-        return due + self.allowance
+        over = self._undisturbed(due + self._lease_ttl) + timedelta(seconds=self.budget_s)
+        begun = bisect_left(self._undisturbed_at_start, over)
+        return over + (self._lost[begun - 1] if begun else timedelta(0))
+
+    def disturbed(self, since: datetime, until: datetime) -> bool:
+        """Whether a fault, or the lease TTL after one, took any of this time."""
+        return self._undisturbed(until) - self._undisturbed(since) < until - since
+
+    def _undisturbed(self, real: datetime) -> datetime:
+        """A clock that stands still while the system is disturbed."""
+        index = bisect_right(self._windows, real, key=_since) - 1
+        if index < 0:
+            return real
+        since, until = self._windows[index]
+        return self._undisturbed_at_start[index] if since <= real < until else real - self._lost[index]
 
     @cached_property
     def _starts(self) -> list[datetime]:
@@ -101,26 +115,38 @@ class Promptness:
 
     @cached_property
     def _windows(self) -> list[Window]:
-        """Faults joined where one began before what the other held up was overdue."""
+        """When the system was disturbed: each fault with the lease TTL after it, joined where they overlap."""
         joined: list[Window] = []
-        for since, until in sorted(self.faults):
-            if joined and since <= joined[-1][1] + self.allowance and not self._rested(joined[-1][1], since):
+        for since, ended in sorted(self.faults):
+            until = ended + self._lease_ttl
+            if joined and since <= joined[-1][1]:
                 joined[-1] = (joined[-1][0], max(joined[-1][1], until))
             else:
                 joined.append((since, until))
         return joined
 
-    def _rested(self, since: datetime, until: datetime) -> bool:
-        return any(since <= rest <= until for rest in self.rests)
+    @cached_property
+    def _lost(self) -> list[timedelta]:
+        """How long the system was disturbed up to the end of each window."""
+        return list(accumulate(until - since for since, until in self._windows))
 
     @cached_property
-    def _ends(self) -> list[datetime]:
-        return [until for _, until in self._windows]
+    def _undisturbed_at_start(self) -> list[datetime]:
+        before = (timedelta(0), *self._lost)
+        return [since - lost for (since, _), lost in zip(self._windows, before)]  # noqa: B905  # one longer on purpose
+
+    @property
+    def _lease_ttl(self) -> timedelta:
+        return timedelta(seconds=self.lease_ttl_s)
 
 
 async def clock_piece(connection: "asyncpg.Connection[Any]") -> ClockPiece:
     """The piece that the test clock runs on now, from the database itself: to be asked after each time it is set."""
     return ClockPiece(*await connection.fetchrow(_TEST_CLOCK))
+
+
+def _since(window: Window) -> datetime:
+    return window[0]
 
 
 def _business(piece: ClockPiece, real: datetime) -> datetime:

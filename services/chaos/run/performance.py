@@ -29,8 +29,8 @@ PHASE_S = (1.0, 2.0)
 REST_TIMEOUT_S = 60.0
 HEAL_TIMEOUT_S = 120.0
 RETRY_BUDGET_S = 25.0
-"""What a period may take to its first outcome beyond the lease, after the last fault: one call to the processor may
-run into its ten seconds, and after a storm of 429s the rate may take fifteen to come back."""
+"""What a period may take to its first outcome beyond the lease, in time that no fault disturbs: one call to the
+processor may run into its ten seconds, and after a storm of 429s the rate may take fifteen to come back."""
 
 _PLAY_ERRORS = (NotSeenError, UnsteadyError, TargetError, ClusterError, AwayError, TimeoutError)
 
@@ -51,7 +51,6 @@ class Performance:
     stop: asyncio.Event
     say: Callable[[str], None]
     clock: ClockHistory = field(default_factory=ClockHistory)
-    rests: list[datetime] = field(default_factory=list)
 
     async def play(self, scenario: Scenario) -> ScenarioResult:
         """Everything from the wait for a steady system to the judge's verdict. Raises `CannotJudgeError`."""
@@ -98,8 +97,6 @@ class Performance:
         finally:
             connection.terminate()
         rested_s = time.monotonic() - began_s
-        if not left:
-            self.rests.append(now())
         access = self.target.access
         sources = Sources(access.judge_database_url, access.sandbox_url, access.sandbox_admin_key)
         verdict = await judge(sources, require_rest=True, promptness=self._promptness())
@@ -181,7 +178,6 @@ class Performance:
             lease_ttl_s=self.target.lease_ttl_s,
             faults=windows,
             clock=tuple(self.clock.pieces),
-            rests=tuple(self.rests),
         )
 
 
