@@ -11,8 +11,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,8 +18,9 @@ from urllib.parse import urlencode
 
 import uvloop
 
+from cluster.sandbox import SandboxServer
+
 API_KEY = "sk_test_bench0123456789"
-START_TIMEOUT_S = 15.0
 
 
 class Client:
@@ -91,44 +90,48 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+async def measure(intents: int, concurrency: int) -> dict[str, float]:
+    """Runs against a sandbox of our own, which ends with us, however we end."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as directory:
+        async with SandboxServer(Path(directory), api_key=API_KEY) as sandbox:
+            assert sandbox.pid is not None  # it has just started
+            assert sandbox.port is not None
+            if len(cores) > 1:
+                os.sched_setaffinity(sandbox.pid, cores[:1])
+                os.sched_setaffinity(0, cores[1:])
+            started_s, cpu_before_s = time.perf_counter(), cpu_s(sandbox.pid)
+            latencies = await run(sandbox.port, intents, concurrency)
+            elapsed_s, used_s = time.perf_counter() - started_s, cpu_s(sandbox.pid) - cpu_before_s
+    requests = len(latencies)
+    return {
+        "requests": requests,
+        "requests_per_s": round(requests / elapsed_s),
+        "sandbox_cpu_us_per_request": round(used_s / requests * 1e6, 1),
+        "sandbox_cpu_share": round(used_s / elapsed_s, 2),
+        "latency_p50_ms": round(latencies[requests // 2] * 1000, 2),
+        "latency_p99_ms": round(latencies[requests * 99 // 100] * 1000, 2),
+        "latency_max_ms": round(latencies[-1] * 1000, 2),
+    }
+
+
+async def _until_stopped(intents: int, concurrency: int) -> dict[str, float]:
+    task = asyncio.current_task()
+    assert task is not None  # we run inside uvloop.run
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await measure(intents, concurrency)
+
+
 def main() -> int:
     """Starts, measures, prints, stops."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--intents", type=int, default=10_000)
     parser.add_argument("--concurrency", type=int, default=64)
     given = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as data_dir:
-        command = [sys.executable, "-m", "stripe_sandbox", "--data-dir", data_dir, "--api-key", API_KEY]
-        sandbox = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, "--admin-key", "bench"], stdout=subprocess.PIPE
-        )
-        try:
-            assert sandbox.stdout is not None
-            port = json.loads(sandbox.stdout.readline())["port"]
-            if len(cores) > 1:
-                os.sched_setaffinity(sandbox.pid, cores[:1])
-                os.sched_setaffinity(0, cores[1:])
-            started_s, cpu_before_s = time.perf_counter(), cpu_s(sandbox.pid)
-            latencies = uvloop.run(run(port, given.intents, given.concurrency))
-            elapsed_s, used_s = time.perf_counter() - started_s, cpu_s(sandbox.pid) - cpu_before_s
-        finally:
-            sandbox.send_signal(signal.SIGTERM)
-            sandbox.wait(START_TIMEOUT_S)
-    requests = len(latencies)
-    print(
-        json.dumps(
-            {
-                "requests": requests,
-                "requests_per_s": round(requests / elapsed_s),
-                "sandbox_cpu_us_per_request": round(used_s / requests * 1e6, 1),
-                "sandbox_cpu_share": round(used_s / elapsed_s, 2),
-                "latency_p50_ms": round(latencies[requests // 2] * 1000, 2),
-                "latency_p99_ms": round(latencies[requests * 99 // 100] * 1000, 2),
-                "latency_max_ms": round(latencies[-1] * 1000, 2),
-            }
-        )
-    )
+    try:
+        print(json.dumps(uvloop.run(_until_stopped(given.intents, given.concurrency))))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return 130
     return 0
 
 
