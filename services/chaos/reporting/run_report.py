@@ -2,8 +2,9 @@
 
     {
       "schema": 1,
-      "holds": bool,              the final verdict holds, no scenario failed, the workload found nothing wrong
-      "interrupted": bool,        the remaining scenarios were not played
+      "holds": bool,              the final verdict holds, some scenario passed and none failed, nothing was cut short,
+                              the workload found nothing wrong
+      "interrupted": bool,        not every scenario was played to its end
       "command": str,             repeats the run
       "seed": int, "target": "local" | "compose", "commit": str,
       "began_at": ISO 8601, "ended_at": ISO 8601,
@@ -109,8 +110,12 @@ class RunReport:
 
     @property
     def holds(self) -> bool:
-        """Whether the final verdict holds, no scenario failed, and the workload found nothing wrong."""
-        return self.final.holds and not self.count("failed") and not self.findings
+        """Whether all that was asked for was played and is right: what was not looked at does not count as good.
+
+        A scenario that is skipped with its reason is right where it was not asked for by name.
+        """
+        played = bool(self.count("passed")) and not self.count("failed") and not self.interrupted
+        return played and self.final.holds and not self.findings
 
     @property
     def duration_s(self) -> float:

@@ -18,7 +18,9 @@ def summary(report: RunReport) -> RenderableType:
     parts: list[RenderableType] = [_scenarios(report), Text(), _figures(report)]
     parts += [Text(f"finding of the workload: {finding}", "bold red") for finding in report.findings]
     if report.interrupted:
-        parts.append(Text("interrupted: the remaining scenarios were not played", "yellow"))
+        parts.append(
+            Text("interrupted: not every scenario was played to its end, so the run does not hold", "yellow")
+        )
     return Group(*parts, Text(), verdict_table(report.final))
 
 

@@ -61,6 +61,11 @@ class Plan:
         return (mix,) if self.scenario == RANDOM else self._named()
 
     @property
+    def by_name(self) -> bool:
+        """Whether each of the scenarios was asked for by its name."""
+        return self.scenario not in (ALL, RANDOM)
+
+    @property
     def command(self) -> str:
         """What to type to repeat it."""
         duration = f" --duration-s {self._mix_s:g}" if self.scenario == RANDOM else ""

@@ -4,7 +4,8 @@ import asyncio
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from chaos.demo.tasks import beside
@@ -50,7 +51,8 @@ async def run(
                 if stop.is_set():
                     break
                 say(f"[{number}/{len(scenarios)}] {scenario.name}")
-                results.append(await performance.play(scenario))
+                results.append(as_asked(plan, await performance.play(scenario)))
+            interrupted = stop.is_set() and cut_short(results, len(scenarios))
             say("coming to rest for the last time")
             final, _, unrest = await performance.judged()
             await workload.quiet()
@@ -82,8 +84,22 @@ async def run(
             timeline=timeline,
             workload=dict(workload.figures),
             findings=tuple(findings),
-            interrupted=stop.is_set(),
+            interrupted=interrupted,
         )
+
+
+def as_asked(plan: Plan, result: ScenarioResult) -> ScenarioResult:
+    """The result, failed where the scenario was asked for by name and was skipped: nobody shall take that for passed."""
+    if not plan.by_name or result.state != "skipped":
+        return result
+    return replace(
+        result, state="failed", reason=f"skipped, though it was asked for by name: {result.reason}"
+    )
+
+
+def cut_short(results: Sequence[ScenarioResult], planned: int) -> bool:
+    """Whether a run that was told to stop left out a scenario, or the end of the last one."""
+    return len(results) < planned or results[-1].state == "failed"
 
 
 def _commit() -> str:

@@ -154,7 +154,7 @@ def test_it_says_first_whether_the_run_holds_and_how_to_repeat_it() -> None:
 
 def test_an_interrupted_run_says_so() -> None:
     shown = "".join(read(page(replace(run_report(1), interrupted=True))).texts)
-    assert "the run was interrupted" in shown
+    assert "✗ Does not hold: the run was interrupted" in shown
 
 
 def test_a_scenario_shows_why_it_failed_and_is_unfolded() -> None:

@@ -75,7 +75,7 @@ def _header(report: RunReport, sections: Sequence[tuple[str, str, Markup]]) -> M
 
 def _answer(report: RunReport) -> str:
     if report.holds:
-        return f"✓ The verdict holds{', as far as it got: the run was interrupted' if report.interrupted else ''}"
+        return "✓ The verdict holds"
     reasons = []
     if not report.final.holds:
         broken = [result.name for result in report.final.invariants if not result.holds]
@@ -84,7 +84,11 @@ def _answer(report: RunReport) -> str:
         reasons.append(f"{count(failed, 'scenario')} failed")
     if report.findings:
         reasons.append(f"{count(len(report.findings), 'finding')} of the workload")
-    return f"✗ Does not hold: {', '.join(reasons)}{'; interrupted' if report.interrupted else ''}"
+    if report.interrupted:
+        reasons.append("the run was interrupted")
+    if not report.count("passed"):
+        reasons.append("no scenario passed")
+    return f"✗ Does not hold: {', '.join(reasons)}"
 
 
 def _origin(report: RunReport) -> str:

@@ -51,7 +51,8 @@ def run(
     forty charges a second falling due, and plays one scenario after the other: each injects its faults, has to see
     them bite, comes to rest, and is judged. Ctrl-C ends the run early, and is judged as well.
 
-    Exit status 0 if every scenario passed and the verdict holds, 1 if not, 2 on misuse.
+    Exit status 0 if every scenario passed and the verdict holds, 1 if not, or if it was interrupted before, 2 on misuse.
+    Of `all` a scenario that cannot be played here is skipped with its reason; one that was asked for by name fails then.
     """
     from chaos.run.plan import Plan
 
