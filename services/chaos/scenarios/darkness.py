@@ -43,14 +43,18 @@ async def expect_darkness(stage: Stage, leader: Leader, trust_ended_at: datetime
 async def expect_api_serves(stage: Stage, fault: Fault) -> None:
     """Note that every instance of the API writes and reads."""
     access = stage.target.access
-    headers = {"Authorization": f"Bearer {access.api_key}", "Idempotency-Key": str(uuid.uuid4())}
+    headers = {"Authorization": f"Bearer {access.api_key}"}
+    # A key of each instance's own: under one for all, the second would only repeat what the first has answered.
+    keys = {url: {"Idempotency-Key": str(uuid.uuid4())} for url in access.api_urls}
     plan = {"name": "Dark", "amount_minor": 100, "currency": "EUR", "interval": {"unit": "month", "count": 1}}
 
     async def look() -> str | None:
         told = []
         for url in access.api_urls:
             try:
-                written = await stage.eyes.http.post(f"{url}/v1/plans", json=plan, headers=headers)
+                written = await stage.eyes.http.post(
+                    f"{url}/v1/plans", json=plan, headers=headers | keys[url]
+                )
                 read = await stage.eyes.http.get(f"{url}/v1/subscriptions?limit=1", headers=headers)
             except httpx.HTTPError:
                 return None

@@ -41,6 +41,7 @@ class Scene:
     api: Sequence[int] = (201, 200)
     terms_seen: Sequence[TermRow] = ()
     committed: Sequence[tuple[int, int, int]] = ()
+    keys: set[tuple[str, str]] = field(default_factory=set)
     _asked: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,7 +65,10 @@ class Scene:
         if request.url.host == "sandbox":
             counts = {"200": self._next("confirms", self.confirms)}
             return httpx.Response(200, json={"requests": {"payment_intents.confirm": counts}})
-        return httpx.Response(self.api[0] if request.method == "POST" else self.api[1])
+        if request.method != "POST":
+            return httpx.Response(self.api[1])
+        self.keys.add((request.headers["Idempotency-Key"], request.url.host))
+        return httpx.Response(self.api[0])
 
     def _next(self, what: str, told: Sequence[Any]) -> Any:
         number = self._asked[what] = self._asked.get(what, -1) + 1
@@ -114,6 +118,13 @@ async def test_an_api_that_reads_and_does_not_write_does_not_serve() -> None:
     await expect_api_serves(Scene().stage(), a_fault())
     with pytest.raises(NotSeenError):
         await expect_api_serves(Scene(api=(503, 200)).stage(), a_fault())
+
+
+@in_virtual_time
+async def test_each_instance_of_the_api_has_to_write_something_of_its_own() -> None:
+    scene = Scene()
+    await expect_api_serves(scene.stage(), a_fault())
+    assert len({key for key, _ in scene.keys}) == len({host for _, host in scene.keys}) == 2
 
 
 @in_virtual_time
