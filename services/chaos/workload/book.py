@@ -31,10 +31,11 @@ class Client:
 
 @dataclass(slots=True)
 class Book:
-    """Everybody who ever asked for anything, those of them who subscribe now, and every definite refusal."""
+    """Everybody who ever asked for anything, those of them who subscribe now, and whose asking came to nothing."""
 
     clients: dict[str, Client] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
+    silences: list[str] = field(default_factory=list)
     _subscribed: list[Client] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Client]:
@@ -73,3 +74,8 @@ class Book:
         """A definite refusal; the first few are kept in words."""
         if len(self.refusals) < MAX_REFUSALS:
             self.refusals.append(why)
+
+    def unanswered(self, why: str) -> None:
+        """A request whose definite answer stayed away for longer than any outage; the first few are kept in words."""
+        if len(self.silences) < MAX_REFUSALS:
+            self.silences.append(f"no answer to {why}")

@@ -73,7 +73,7 @@ class Clients:
             self.figures.ended += 1
 
     async def something(self, wanted: int) -> None:
-        """One act, so that about `wanted` subscribe; a refusal goes into the book, patience may end."""
+        """One act, so that about `wanted` subscribe; a refusal goes into the book, an answer that stays away too."""
         more = self.book.subscribed < wanted
         came, left = (0.3, 0.45) if more else (0.15, 0.45)
         drawn = self.dice.random()
@@ -87,8 +87,9 @@ class Clients:
         except RefusedError as refusal:
             self.figures.refused += 1
             self.book.refused(str(refusal))
-        except NoAnswerError:
+        except NoAnswerError as silence:
             self.figures.gave_up += 1
+            self.book.unanswered(str(silence))
 
     async def offer(self, plan: PlanDraft) -> str:
         """Create a plan; returns its id. Raises as `Sender.post` does."""

@@ -48,7 +48,7 @@ def compare(book: Book, rows: Iterable[Row]) -> list[str]:
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         found[row.email].append(row)
-    wrong = list(book.refusals)
+    wrong = [*book.refusals, *book.silences]
     for client in book:
         wrong += _of(client, found.pop(client.email, []))
     wrong += [f"{email} is a customer, though nobody asked for it" for email in found]

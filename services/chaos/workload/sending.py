@@ -8,6 +8,7 @@ import asyncio
 import random
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,7 +126,8 @@ class Sender:
     ) -> dict[str, Any]:
         """The answer to a write under that key; `gated` False passes a closed gate.
 
-        Raises `RefusedError`, or `NoAnswerError` after `patience_s` without a definite answer.
+        Raises `RefusedError`, or `NoAnswerError` after `patience_s` without a definite answer; the time for which a
+        closed gate held it does not count.
         """
         return await self._definite("POST", path, body, {"Idempotency-Key": key}, patience_s, gated=gated)
 
@@ -156,7 +158,10 @@ class Sender:
                 self._figures.elsewhere += instance is not last
             tries += 1
             try:
-                answer = await self._send(instance, method, path, body, headers, gated=gated)
+                held_since_s = loop.time()
+                async with self.gate if gated else nullcontext():
+                    last_try_at_s += loop.time() - held_since_s  # who may not ask waits for no answer
+                    answer = await self._exchange(instance, method, path, body, headers)
             except (httpx.HTTPError, TimeoutError) as error:
                 instance.shunned_until_s = loop.time() + SHUNNED_S
                 told = f"{type(error).__name__} from {instance.url}"
@@ -168,21 +173,6 @@ class Sender:
             told = f"{answer.status_code} from {instance.url}"
             if not _worth_repeating(answer):
                 raise RefusedError(method, path, answer.status_code, answer.text[:300])
-
-    async def _send(
-        self,
-        instance: Instance,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        headers: Mapping[str, str],
-        *,
-        gated: bool,
-    ) -> httpx.Response:
-        if not gated:
-            return await self._exchange(instance, method, path, body, headers)
-        async with self.gate:
-            return await self._exchange(instance, method, path, body, headers)
 
     async def _exchange(
         self,
