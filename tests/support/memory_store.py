@@ -4,7 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId, SubscriptionId
 from middleman.ports.store import (
@@ -27,7 +28,8 @@ class MemoryStore:
     """A `Store` that holds due attempts and open ones, and `notices` with the attempt that heeding each would open.
 
     `fail` makes transactions of a kind unavailable. A kind is the first statement's name; `"commit"` fails after the
-    work was done, so that it *has* committed. Subscriptions that are `odd` cannot be billed. Transactions that begin
+    work was done, so that it *has* committed. Subscriptions that are `odd` cannot be billed;
+    `starts` tells when the periods of those that matter began. Transactions that begin
     while it `answers_after_s` wait for so long.
     """
 
@@ -42,6 +44,7 @@ class MemoryStore:
     notices: dict[NoticeId, tuple[PendingNotice, OpenAttempt]] = field(default_factory=dict)
     heeded: list[Look] = field(default_factory=list)
     odd: set[SubscriptionId] = field(default_factory=set)
+    starts: dict[SubscriptionId, datetime] = field(default_factory=dict)
     raises: BaseException | None = None
     answers_after_s: float = 0.0
 
@@ -69,10 +72,16 @@ class MemoryTransaction:
     async def end_subscriptions(self, limit: int) -> int:
         return 0
 
-    async def claim_due(self, limit: int, set_aside: Collection[SubscriptionId] = ()) -> Claim:
-        chosen = [each for each in self.store.due if each.subscription_id not in set_aside]
-        self._refuse_odd_ones(chosen[:limit])
-        return self._claim("claim_due", self.store.due, limit, set_aside)
+    async def claim_due(
+        self, limit: int, set_aside: Collection[SubscriptionId] = (), not_before: datetime | None = None
+    ) -> Claim:
+        starts = self.store.starts
+        early = {each for each, start in starts.items() if not_before is not None and start < not_before}
+        left = {*set_aside, *early}
+        self._refuse_odd_ones([each for each in self.store.due if each.subscription_id not in left][:limit])
+        claim = self._claim("claim_due", self.store.due, limit, left)
+        found = (starts.get(each.subscription_id) for each in claim.attempts)
+        return replace(claim, oldest_start=min((start for start in found if start), default=None))
 
     async def due_subscriptions(
         self, limit: int, set_aside: Collection[SubscriptionId] = ()

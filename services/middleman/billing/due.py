@@ -1,4 +1,10 @@
-"""Claim what is due, around the subscriptions that the database cannot bill.
+"""Claim what is due: from a watermark on, and around the subscriptions that the database cannot bill.
+
+The claims of a term move forward: what is due next began no earlier than the oldest that was claimed some seconds ago.
+That is the watermark. Without it each claim would first walk over all that earlier ones have left behind, which the
+database may not clear away while some old snapshot is held open (a dump, a forgotten session). What is due behind the
+watermark all the same (a subscription that begins in the past, one whose row was locked) is found by looking back
+every few seconds (docs/adr/0019-a-watermark-below-the-due-scan.md).
 
 A claim is one statement for hundreds of subscriptions. If one of them is beyond the database (its time zone is gone
 with an upgrade, its next boundary beyond the calendar), the statement is refused for all, in every term. So after a
@@ -6,8 +12,11 @@ refusal they are claimed one by one, and whoever is refused alone is set aside f
 billed. Nothing is lost: the period stays due, and the next term tries again.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -23,11 +32,14 @@ log = structlog.get_logger(__name__)
 _ONE_BY_ONE = 50
 """So many at most after one refusal, each in a transaction of its own: what was claimed must not wait for long."""
 
+LOOK_BACK_INTERVAL_S = 5.0
+"""How long a period may wait behind the watermark."""
+
 MOST_SET_ASIDE = 1000
 """Beyond that it is no odd subscription but the database that is at fault: the term ends as it does for any defect."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DueClaims:
     """Claims for one term."""
 
@@ -37,6 +49,9 @@ class DueClaims:
     patience: Patience
     observer: BillingObserver
     set_aside: set[SubscriptionId] = field(default_factory=set)
+    _watermark: datetime | None = None
+    _next_watermark: datetime | None = None
+    _looked_back_at_s: float = -math.inf
 
     async def claim(self, limit: int, end_limit: int) -> Claim:
         """End up to `end_limit` subscriptions, then claim up to `limit` due periods, oldest first.
@@ -44,13 +59,22 @@ class DueClaims:
         Raises what `Store.fenced` raises; what was claimed before that is found by recovering. `StoreRefused` only where
         too many are refused.
         """
+        now_s = self.clock.boottime_s()
+        looks_back = now_s - self._looked_back_at_s >= LOOK_BACK_INTERVAL_S
+        not_before = None if looks_back else self._watermark
         try:
             async with self.patience.transaction(self.store, self.term) as transaction:
                 await transaction.end_subscriptions(end_limit)
-                return await self.timed("due", lambda: transaction.claim_due(limit, self.set_aside))
+                claim = partial(transaction.claim_due, limit, self.set_aside, not_before)
+                claimed = await self.timed("due", claim)
         except StoreRefused as error:
             log.error("claim.refused", token=self.term.number, reason=str(error))
-        return await self._claim_one_by_one(min(limit, _ONE_BY_ONE))
+            return await self._claim_one_by_one(min(limit, _ONE_BY_ONE))
+        if looks_back:
+            # One look behind, since who subscribes now may commit a moment after a later period was claimed.
+            self._looked_back_at_s, self._watermark = now_s, self._next_watermark
+            self._next_watermark = claimed.oldest_start or self._next_watermark
+        return claimed
 
     async def timed(self, kind: str, claim: Callable[[], Awaitable[Claim]]) -> Claim:
         """Run `claim` and tell the observer what it claimed, and how long that took."""

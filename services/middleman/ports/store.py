@@ -9,6 +9,7 @@ every statement is therefore safe to repeat.
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -57,10 +58,14 @@ class OpenAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim opened. `lag_s` is how late its oldest period is, in business time; 0 when empty."""
+    """What one claim opened. `lag_s` is how late its oldest period is, in business time; 0 when empty.
+
+    `oldest_start` is when that period began; None for retries, and when empty.
+    """
 
     attempts: tuple[OpenAttempt, ...]
     lag_s: float
+    oldest_start: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +125,13 @@ class FencedTransaction(Protocol):
         """Cancel up to `limit` subscriptions that have nothing left to bill; returns how many."""
         ...
 
-    async def claim_due(self, limit: int, set_aside: Collection[SubscriptionId] = ()) -> Claim:
+    async def claim_due(
+        self, limit: int, set_aside: Collection[SubscriptionId] = (), not_before: datetime | None = None
+    ) -> Claim:
         """Open invoice and first attempt for up to `limit` due periods, oldest first, and advance their subscriptions.
 
-        Those `set_aside` are left as they are. Raises `StoreRefused` where one of them cannot be billed.
+        Those `set_aside`, and periods that began before `not_before`, are left as they are. Raises `StoreRefused` where
+        one of the others cannot be billed.
         """
         ...
 

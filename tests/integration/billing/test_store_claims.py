@@ -7,6 +7,7 @@ import pytest
 from tests.support.database import add_subscriptions
 from tests.support.store_rig import DECLINED, StoreRig, paid
 
+from middleman.adapters.postgres.pipeline_sql import CLAIM_DUE
 from middleman.domain import ids
 from middleman.domain.money import Money
 from middleman.ports.store import StoreRefused
@@ -258,3 +259,27 @@ async def test_a_subscription_beyond_the_database_is_refused_and_can_be_set_asid
         [rest] = (await transaction.claim_due(10, {odd})).attempts
     assert [alone.subscription_id, rest.subscription_id] == good
     assert (await rig.subscription(odd))["next_period_no"] == 0, "its period stays due"
+
+
+async def test_a_claim_tells_where_its_oldest_period_began_and_can_leave_older_ones(rig: StoreRig) -> None:
+    [old] = await add_subscriptions(rig.owner, 1, prefix="old", due_in="-3 hours")
+    [recent] = await add_subscriptions(rig.owner, 1, prefix="recent", due_in="-1 hour")
+    watermark = await rig.owner.fetchval("SELECT next_due_at FROM subscriptions WHERE id = $1", recent)
+    async with rig.store.fenced(rig.term) as transaction:
+        claim = await transaction.claim_due(10, not_before=watermark)
+        assert [each.subscription_id for each in claim.attempts] == [recent]
+        assert claim.oldest_start == watermark
+        looked_back = await transaction.claim_due(10)
+        assert [each.subscription_id for each in looked_back.attempts] == [old]
+        assert (await transaction.claim_due(10)).oldest_start is None
+
+
+async def test_a_claim_from_a_watermark_on_does_not_visit_what_lies_before_it(rig: StoreRig) -> None:
+    """An index condition, not a filter: dead rows below the watermark cost nothing."""
+    statement = str(CLAIM_DUE).replace(":scope", "0").replace(":limit", "10").replace(":term", "1")
+    statement = statement.replace(":set_aside", "'{}'").replace(":not_before", "now()")
+    await rig.owner.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
+    plan = "\n".join(row[0] for row in await rig.owner.fetch(f"EXPLAIN (COSTS OFF) {statement}"))
+    [condition] = [line for line in plan.splitlines() if "Index Cond" in line and "next_due_at" in line]
+    assert "next_due_at <= business_now()" in condition
+    assert "next_due_at >= COALESCE(" in condition

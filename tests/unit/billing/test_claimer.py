@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.memory_store import MemoryStore
@@ -17,7 +18,7 @@ from tests.support.pipeline_rig import (
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.claiming import Claimer
-from middleman.billing.due import MOST_SET_ASIDE, DueClaims
+from middleman.billing.due import LOOK_BACK_INTERVAL_S, MOST_SET_ASIDE, DueClaims
 from middleman.billing.in_flight import InFlight
 from middleman.billing.patience import Patience
 from middleman.domain.ids import AttemptId, NoticeId, PaymentIntentId
@@ -298,6 +299,32 @@ async def test_what_was_claimed_alone_before_the_database_went_away_is_found_by_
     assert sorted(desk.taken_ids) == sorted(ids("a", "b", "x", "y"))
     assert (ids("a")[0], True) in desk.taken
     assert desk.observer.unavailable == 1
+
+
+@in_virtual_time
+async def test_what_is_due_behind_the_watermark_waits_for_the_next_look_back_and_no_longer() -> None:
+    began = datetime(2026, 11, 1, tzinfo=UTC)
+    store = store_with()
+    desk = Desk(store)
+
+    def falls_due(name: str, start: datetime) -> None:
+        [attempt] = attempts(name)
+        store.starts[attempt.subscription_id] = start
+        store.due.append(attempt)
+
+    async with at_work(desk):
+        for number in range(4):
+            falls_due(f"n{number}", began + timedelta(minutes=number))
+            await asyncio.sleep(LOOK_BACK_INTERVAL_S)
+        assert desk.taken_ids == ids("n0", "n1", "n2", "n3")
+        falls_due("new", began + timedelta(minutes=2, seconds=30))
+        await asyncio.sleep(2 * POLL_S)
+        assert ids("new")[0] in desk.taken_ids, "a little behind the newest is not behind the watermark"
+        falls_due("backdated", began - timedelta(days=20))
+        await asyncio.sleep(2 * POLL_S)
+        assert ids("backdated")[0] not in desk.taken_ids
+        await asyncio.sleep(LOOK_BACK_INTERVAL_S)
+        assert ids("backdated")[0] in desk.taken_ids
 
 
 @pytest.mark.parametrize("stage", ["claim_due", "claim_retries", "commit"])

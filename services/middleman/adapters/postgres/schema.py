@@ -109,6 +109,8 @@ subscriptions = Table(
     ),
     Index("subscriptions_of_customer", "customer_id", "id"),
     Index("subscriptions_of_plan", "plan_id", "id"),
+    Index("subscriptions_past_due", "id", postgresql_where=text("status = 'past_due'")),
+    Index("subscriptions_with_an_end", "id", postgresql_where=text("ends_at IS NOT NULL")),
 )
 
 invoices = Table(
@@ -162,6 +164,7 @@ invoices = Table(
     ),
     Index("invoices_by_creation", "created_at", "id"),
     Index("invoices_of_customer", "customer_id", "created_at", "id"),
+    Index("invoices_by_status", "status", "created_at", "id", postgresql_where=text("status <> 'paid'")),
 )
 
 payment_attempts = Table(
@@ -211,6 +214,13 @@ payment_attempts = Table(
     ),
     Index("payment_attempts_open", "scope", "created_at", "id", postgresql_where=text("status = 'open'")),
     Index("payment_attempts_by_creation", "created_at", "id"),
+    Index(
+        "payment_attempts_by_status",
+        "status",
+        "created_at",
+        "id",
+        postgresql_where=text("status IN ('declined', 'requires_action', 'canceled')"),
+    ),
 )
 
 processor_notices = Table(
@@ -305,6 +315,8 @@ events = Table(
     Column("subscription_id", Text),
     Column("data", JSONB, nullable=False, server_default=_EMPTY),
     _check("events", "kind_is_noun_verb", r"kind ~ '^[a-z_]+\.[a-z_]+$'"),
+    Index("events_of_subject", "subject", "seq"),
+    Index("events_of_kind", "kind", "seq"),
 )
 
 api_keys = Table(

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -62,8 +63,12 @@ class PostgresFencedTransaction:
     async def end_subscriptions(self, limit: int) -> int:
         return int((await self._execute(sql.END_SUBSCRIPTIONS, limit=limit)).rowcount)
 
-    async def claim_due(self, limit: int, set_aside: Collection[SubscriptionId] = ()) -> Claim:
-        return _claim((await self._execute(sql.CLAIM_DUE, limit=limit, set_aside=list(set_aside))).all())
+    async def claim_due(
+        self, limit: int, set_aside: Collection[SubscriptionId] = (), not_before: datetime | None = None
+    ) -> Claim:
+        bounds = {"set_aside": list(set_aside), "not_before": not_before}
+        claimed = _claim(rows := (await self._execute(sql.CLAIM_DUE, limit=limit, **bounds)).all())
+        return replace(claimed, oldest_start=min((row.period_start for row in rows), default=None))
 
     async def due_subscriptions(
         self, limit: int, set_aside: Collection[SubscriptionId] = ()
