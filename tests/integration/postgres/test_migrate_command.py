@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.database import Database
+from tests.support.database import PASSWORD, Database
 
 from cluster.postgres import PostgresServer
 
@@ -21,9 +21,10 @@ def migrate(url: str, tmp_path: Path) -> tuple[int, str]:
             "PATH": "/usr/bin:/bin",
             "MIDDLEMAN_ENVIRONMENT": "test",
             "MIDDLEMAN_DATABASE_URL": url,
-            "MIDDLEMAN_DB_PASSWORD_API": "a" * 20,
-            "MIDDLEMAN_DB_PASSWORD_REPLICA": "b" * 20,
-            "MIDDLEMAN_DB_PASSWORD_JUDGE": "c" * 20,
+            # Roles belong to the whole server, which other tests use as well.
+            "MIDDLEMAN_DB_PASSWORD_API": PASSWORD,
+            "MIDDLEMAN_DB_PASSWORD_REPLICA": PASSWORD,
+            "MIDDLEMAN_DB_PASSWORD_JUDGE": PASSWORD,
         },
         cwd=tmp_path,
         capture_output=True,
@@ -59,7 +60,7 @@ def test_a_role_that_may_not_change_the_schema_is_a_misconfiguration(
     assert (status, told.count("\n")) == (2, 1), told
     assert "MIDDLEMAN_DATABASE_URL" in told
     assert "owner" in told
-    assert "bbbbb" not in told, "passwords are set by a statement that has them in its text"
+    assert PASSWORD not in told, "passwords are set by a statement that has them in its text"
 
 
 def test_a_database_that_is_away_may_be_back_soon(tmp_path: Path) -> None:
