@@ -24,6 +24,7 @@ from stripe_sandbox.operation import Context, Later, Operation
 from stripe_sandbox.ratelimit import RateLimit
 from stripe_sandbox.resources.common import subject
 from stripe_sandbox.resources.events import API_VERSION
+from stripe_sandbox.resources.expanded import expand
 from stripe_sandbox.routing import OPERATIONS, Router
 from stripe_sandbox.stats import Stats
 from stripe_sandbox.storage import Storage
@@ -193,6 +194,8 @@ class Sandbox:
                 if isinstance(result, Later):
                     later = result
                 else:
+                    if "expand" in params:
+                        expand(self.world, result, params["expand"])
                     body = orjson.dumps(result)
             if forced is not None:
                 raise errors.api_error(remembered=forced.get("stored", True))

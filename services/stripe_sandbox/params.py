@@ -192,11 +192,6 @@ def array(item: Check, *, most: int | None = None) -> Check:
     return check
 
 
-def anything(_name: str, value: FormValue) -> FormValue:
-    """Accepted and without effect, such as `expand`, which Stripe uses to inline objects."""
-    return value
-
-
 def words(names: str) -> frozenset[str]:
     """A set of parameter names from one readable string."""
     return frozenset(names.split())
@@ -206,6 +201,3 @@ ADDRESS = Spec(
     {name: text(clearable=True) for name in ("city", "country", "line1", "line2", "postal_code", "state")}
 )
 """A postal address."""
-
-EXPAND: dict[str, Check] = {"expand": anything}
-"""Every operation takes `expand`; the sandbox answers with ids all the same, which Stripe's schema allows."""

@@ -128,6 +128,11 @@ class World:
         self._dirty, self._events = {}, []
         return objects, events
 
+    def record(self, kind: str, object_id: str) -> Record:
+        """The object of a kind that is known to be there."""
+        record: Record = self._kinds[kind].by_id[object_id]
+        return record
+
     def revive(self, kind: str, state: bytes) -> Record:
         """A record from its encoded form (not taken in)."""
         record: Record = self._kinds[kind].record(**orjson.loads(state))

@@ -1,10 +1,11 @@
 """Charges: one per try of a payment intent, made by confirming it."""
 
 from stripe_sandbox.cards import CARDS, Decline
+from stripe_sandbox.expansion import expandable
 from stripe_sandbox.model import Charge, PaymentIntent, PaymentMethod
 from stripe_sandbox.operation import Context, Json, Operation
-from stripe_sandbox.params import Params, text, words
-from stripe_sandbox.resources.common import ONLY_EXPAND, created, find, find_customer, list_spec, page
+from stripe_sandbox.params import Params, Spec, text, words
+from stripe_sandbox.resources.common import created, find, find_customer, list_spec, page
 from stripe_sandbox.resources.payment_methods import billing_details
 from stripe_sandbox.world import World
 
@@ -163,9 +164,9 @@ def _list(context: Context, _id: str, params: Params) -> Json:
     )
 
 
-_LIST = list_spec(words("transfer_group"), created=created, customer=text(), payment_intent=text())
+_LIST = list_spec("charge", words("transfer_group"), created=created, customer=text(), payment_intent=text())
 
 OPERATIONS = (
     Operation("charges.list", "GET", "/v1/charges", _LIST, _list),
-    Operation("charges.retrieve", "GET", "/v1/charges/{id}", ONLY_EXPAND, _retrieve),
+    Operation("charges.retrieve", "GET", "/v1/charges/{id}", Spec(expandable("charge")), _retrieve),
 )

@@ -6,10 +6,11 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from stripe_sandbox.errors import no_such
+from stripe_sandbox.expansion import expandable
 from stripe_sandbox.forms import FormValue
 from stripe_sandbox.model import Customer, PaymentIntent, Record, SetupIntent
 from stripe_sandbox.operation import Json
-from stripe_sandbox.params import EXPAND, Check, Params, Spec, integer, nested, text
+from stripe_sandbox.params import Check, Params, Spec, integer, nested, text
 from stripe_sandbox.world import Collection, World
 
 R = TypeVar("R", bound=Record)
@@ -33,21 +34,18 @@ def created(name: str, value: FormValue) -> tuple[int, int]:
     )
 
 
-def list_spec(not_played: frozenset[str] = frozenset(), **filters: Check) -> Spec:
-    """The parameters of a list operation: paging plus its own filters."""
+def list_spec(kind: str, not_played: frozenset[str] = frozenset(), **filters: Check) -> Spec:
+    """The parameters of an operation that lists objects of `kind`: paging plus its own filters."""
     return Spec(
         {
             "limit": integer(1, 100),
             "starting_after": text(),
             "ending_before": text(),
-            **EXPAND,
+            **expandable(kind, in_list=True),
             **filters,
         },
         not_played=not_played,
     )
-
-
-ONLY_EXPAND = Spec(EXPAND)
 
 
 def find(collection: Collection[R], object_id: str, *, param: str, in_path: bool = False) -> R:

@@ -2,11 +2,11 @@
 
 from stripe_sandbox.cards import by_payment_method_token
 from stripe_sandbox.errors import refused
+from stripe_sandbox.expansion import expandable
 from stripe_sandbox.model import Customer, PaymentMethod
 from stripe_sandbox.operation import Context, Json, Operation
 from stripe_sandbox.params import (
     ADDRESS,
-    EXPAND,
     Check,
     Params,
     Spec,
@@ -17,7 +17,7 @@ from stripe_sandbox.params import (
     words,
 )
 from stripe_sandbox.resources import payment_methods
-from stripe_sandbox.resources.common import ONLY_EXPAND, created, find, list_spec, page
+from stripe_sandbox.resources.common import created, find, list_spec, page
 from stripe_sandbox.world import World
 
 _DEFAULT_METHOD = "invoice_settings[default_payment_method]"
@@ -176,7 +176,7 @@ _FIELDS: dict[str, Check] = {
     "shipping": nested(_SHIPPING, clearable=True),
     "metadata": metadata,
     "invoice_settings": nested(_SETTINGS),
-    **EXPAND,
+    **expandable("customer"),
 }
 _NOT_PLAYED = words(
     "balance business_name cash_balance individual_name invoice_prefix next_invoice_sequence preferred_locales source "
@@ -196,10 +196,10 @@ OPERATIONS = (
         "customers.list",
         "GET",
         "/v1/customers",
-        list_spec(words("test_clock"), created=created, email=text(512)),
+        list_spec("customer", words("test_clock"), created=created, email=text(512)),
         _list,
     ),
-    Operation("customers.retrieve", "GET", "/v1/customers/{id}", ONLY_EXPAND, _retrieve),
+    Operation("customers.retrieve", "GET", "/v1/customers/{id}", Spec(expandable("customer")), _retrieve),
     Operation(
         "customers.update", "POST", "/v1/customers/{id}", Spec(_FIELDS, not_played=_NOT_PLAYED), _update
     ),

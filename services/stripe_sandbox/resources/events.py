@@ -3,18 +3,11 @@
 import re
 
 from stripe_sandbox.errors import no_such
-from stripe_sandbox.model import Charge, Customer, PaymentIntent, PaymentMethod, Refund, SetupIntent
+from stripe_sandbox.expansion import expandable
 from stripe_sandbox.operation import Context, Json, Later, Operation
-from stripe_sandbox.params import Params, array, text, words
-from stripe_sandbox.resources import (
-    charges,
-    customers,
-    payment_intents_json,
-    payment_methods,
-    refunds,
-    setup_intents,
-)
-from stripe_sandbox.resources.common import DEFAULT_LIMIT, FAR, ONLY_EXPAND, created, list_spec
+from stripe_sandbox.params import Params, Spec, array, text, words
+from stripe_sandbox.resources import rendering
+from stripe_sandbox.resources.common import DEFAULT_LIMIT, FAR, created, list_spec
 from stripe_sandbox.storage import EventRow, Storage
 from stripe_sandbox.world import World
 
@@ -22,25 +15,6 @@ API_VERSION = "2026-08-26.dahlia"
 """The API version whose published schema the answers follow."""
 
 _ID = re.compile(r"evt_(\d{12})[0-9a-f]{12}")
-
-
-def _render_object(world: World, kind: str, state: bytes) -> Json:
-    record = world.revive(kind, state)
-    match record:
-        case Customer():
-            return customers.render(record)
-        case PaymentMethod():
-            return payment_methods.render(record)
-        case PaymentIntent():
-            return payment_intents_json.render(world, record)
-        case Charge():
-            return charges.render(world, record)
-        case SetupIntent():
-            return setup_intents.render(world, record)
-        case Refund():
-            return refunds.render(record)
-        case _:
-            raise AssertionError(f"events hold no {kind}")
 
 
 def render(world: World, row: EventRow, pending_webhooks: int) -> Json:
@@ -51,7 +25,7 @@ def render(world: World, row: EventRow, pending_webhooks: int) -> Json:
         "object": "event",
         "api_version": API_VERSION,
         "created": created_s,
-        "data": {"object": _render_object(world, kind, state)},
+        "data": {"object": rendering.render(world, world.revive(kind, state))},
         "livemode": False,
         "pending_webhooks": pending_webhooks,
         "request": {"id": request_id, "idempotency_key": key},
@@ -108,10 +82,14 @@ _MAX_TYPES = 20
 """Stripe's bound. Source: https://docs.stripe.com/api/events/list#list_events-types."""
 
 _LIST = list_spec(
-    words("delivery_success"), created=created, type=text(100), types=array(text(100), most=_MAX_TYPES)
+    "event",
+    words("delivery_success"),
+    created=created,
+    type=text(100),
+    types=array(text(100), most=_MAX_TYPES),
 )
 
 OPERATIONS = (
     Operation("events.list", "GET", "/v1/events", _LIST, _list),
-    Operation("events.retrieve", "GET", "/v1/events/{id}", ONLY_EXPAND, _retrieve),
+    Operation("events.retrieve", "GET", "/v1/events/{id}", Spec(expandable("event")), _retrieve),
 )

@@ -2,10 +2,10 @@
 
 from stripe_sandbox.currencies import MAX_AMOUNT, check_amount, currency
 from stripe_sandbox.errors import invalid, refused
+from stripe_sandbox.expansion import expandable
 from stripe_sandbox.model import PaymentIntent, PaymentMethod
 from stripe_sandbox.operation import Context, Json, Operation
 from stripe_sandbox.params import (
-    EXPAND,
     Check,
     Params,
     Spec,
@@ -176,7 +176,7 @@ _FIELDS: dict[str, Check] = {
     "statement_descriptor": text(22, clearable=True),
     "statement_descriptor_suffix": text(22, clearable=True),
     "metadata": metadata,
-    **EXPAND,
+    **expandable("payment_intent"),
 }
 _CONFIRMING: dict[str, Check] = {
     "off_session": off_session,
@@ -213,10 +213,13 @@ _CONFIRM = Spec(
     not_played=_NOT_PLAYED | words("payment_method_types"),
 )
 _CANCEL = Spec(
-    {"cancellation_reason": choice("abandoned", "duplicate", "fraudulent", "requested_by_customer"), **EXPAND}
+    {
+        "cancellation_reason": choice("abandoned", "duplicate", "fraudulent", "requested_by_customer"),
+        **expandable("payment_intent"),
+    }
 )
-_RETRIEVE = Spec({"client_secret": text(), **EXPAND})
-_LIST = list_spec(words("customer_account"), created=created, customer=text())
+_RETRIEVE = Spec({"client_secret": text(), **expandable("payment_intent")})
+_LIST = list_spec("payment_intent", words("customer_account"), created=created, customer=text())
 
 OPERATIONS = (
     Operation("payment_intents.create", "POST", "/v1/payment_intents", _CREATE, _create),

@@ -4,11 +4,11 @@ from typing import Any
 
 from stripe_sandbox.cards import CARDS, Decline, by_number, by_payment_method_token, by_source_token
 from stripe_sandbox.errors import StripeError, invalid, no_such, refused
+from stripe_sandbox.expansion import expandable
 from stripe_sandbox.model import Customer, PaymentMethod
 from stripe_sandbox.operation import Context, Json, Operation
 from stripe_sandbox.params import (
     ADDRESS,
-    EXPAND,
     Params,
     Spec,
     choice,
@@ -19,7 +19,7 @@ from stripe_sandbox.params import (
     text,
     words,
 )
-from stripe_sandbox.resources.common import ONLY_EXPAND, find, find_customer, list_spec, page
+from stripe_sandbox.resources.common import find, find_customer, list_spec, page
 from stripe_sandbox.world import World
 
 NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
@@ -263,8 +263,8 @@ def _list_of_customer(context: Context, customer_id: str, params: Params) -> Jso
 
 
 _TYPE = choice("card")
-_LIST = list_spec(words("allow_redisplay customer_account"), type=_TYPE, customer=text())
-_LIST_OF_CUSTOMER = list_spec(words("allow_redisplay"), type=_TYPE)
+_LIST = list_spec("payment_method", words("allow_redisplay customer_account"), type=_TYPE, customer=text())
+_LIST_OF_CUSTOMER = list_spec("payment_method", words("allow_redisplay"), type=_TYPE)
 _CREATE = Spec(
     {
         "type": _TYPE,
@@ -272,24 +272,40 @@ _CREATE = Spec(
         "billing_details": nested(_BILLING_DETAILS),
         "metadata": metadata,
         "allow_redisplay": choice("always", "limited", "unspecified"),
-        **EXPAND,
+        **expandable("payment_method"),
     },
     required=("type",),
     not_played=words("customer payment_method radar_options"),
 )
 _UPDATE = Spec(
-    {"billing_details": nested(_BILLING_DETAILS), "metadata": metadata, **EXPAND},
+    {"billing_details": nested(_BILLING_DETAILS), "metadata": metadata, **expandable("payment_method")},
     not_played=words("card allow_redisplay payto us_bank_account"),
 )
-_ATTACH = Spec({"customer": text(), **EXPAND}, required=("customer",), not_played=words("customer_account"))
+_ATTACH = Spec(
+    {"customer": text(), **expandable("payment_method")},
+    required=("customer",),
+    not_played=words("customer_account"),
+)
 
 OPERATIONS = (
     Operation("payment_methods.create", "POST", "/v1/payment_methods", _CREATE, _create),
     Operation("payment_methods.list", "GET", "/v1/payment_methods", _LIST, _list),
-    Operation("payment_methods.retrieve", "GET", "/v1/payment_methods/{id}", ONLY_EXPAND, _retrieve),
+    Operation(
+        "payment_methods.retrieve",
+        "GET",
+        "/v1/payment_methods/{id}",
+        Spec(expandable("payment_method")),
+        _retrieve,
+    ),
     Operation("payment_methods.update", "POST", "/v1/payment_methods/{id}", _UPDATE, _update),
     Operation("payment_methods.attach", "POST", "/v1/payment_methods/{id}/attach", _ATTACH, _attach),
-    Operation("payment_methods.detach", "POST", "/v1/payment_methods/{id}/detach", ONLY_EXPAND, _detach),
+    Operation(
+        "payment_methods.detach",
+        "POST",
+        "/v1/payment_methods/{id}/detach",
+        Spec(expandable("payment_method")),
+        _detach,
+    ),
     Operation(
         "customers.payment_methods.list",
         "GET",

@@ -2,10 +2,10 @@
 
 from stripe_sandbox.currencies import MAX_AMOUNT
 from stripe_sandbox.errors import invalid, refused
+from stripe_sandbox.expansion import expandable
 from stripe_sandbox.model import Charge, Refund
 from stripe_sandbox.operation import Context, Json, Operation
 from stripe_sandbox.params import (
-    EXPAND,
     Params,
     Spec,
     choice,
@@ -15,7 +15,7 @@ from stripe_sandbox.params import (
     text,
     words,
 )
-from stripe_sandbox.resources.common import ONLY_EXPAND, created, find, list_spec, page
+from stripe_sandbox.resources.common import created, find, list_spec, page
 from stripe_sandbox.world import World
 
 
@@ -133,7 +133,7 @@ _CREATE = Spec(
         "payment_intent": text(),
         "reason": choice("duplicate", "fraudulent", "requested_by_customer"),
         "metadata": metadata,
-        **EXPAND,
+        **expandable("refund"),
     },
     not_played=words("currency customer instructions_email origin refund_application_fee reverse_transfer"),
 )
@@ -144,9 +144,15 @@ OPERATIONS = (
         "refunds.list",
         "GET",
         "/v1/refunds",
-        list_spec(created=created, charge=text(), payment_intent=text()),
+        list_spec("refund", created=created, charge=text(), payment_intent=text()),
         _list,
     ),
-    Operation("refunds.retrieve", "GET", "/v1/refunds/{id}", ONLY_EXPAND, _retrieve),
-    Operation("refunds.update", "POST", "/v1/refunds/{id}", Spec({"metadata": metadata, **EXPAND}), _update),
+    Operation("refunds.retrieve", "GET", "/v1/refunds/{id}", Spec(expandable("refund")), _retrieve),
+    Operation(
+        "refunds.update",
+        "POST",
+        "/v1/refunds/{id}",
+        Spec({"metadata": metadata, **expandable("refund")}),
+        _update,
+    ),
 )

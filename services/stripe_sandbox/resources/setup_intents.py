@@ -4,11 +4,11 @@ from typing import Any
 
 from stripe_sandbox.cards import CARDS
 from stripe_sandbox.errors import StripeError, invalid, refused
+from stripe_sandbox.expansion import expandable
 from stripe_sandbox.ids import client_secret
 from stripe_sandbox.model import PaymentMethod, SetupIntent
 from stripe_sandbox.operation import Context, Json, Operation
 from stripe_sandbox.params import (
-    EXPAND,
     Check,
     Params,
     Spec,
@@ -191,7 +191,7 @@ _CONFIRMING: dict[str, Check] = {
     "payment_method": text(),
     "return_url": text(),
     "use_stripe_sdk": boolean,
-    **EXPAND,
+    **expandable("setup_intent"),
 }
 _CREATE = Spec(
     {
@@ -206,8 +206,15 @@ _CREATE = Spec(
     },
     not_played=_NOT_PLAYED,
 )
-_CANCEL = Spec({"cancellation_reason": choice("abandoned", "duplicate", "requested_by_customer"), **EXPAND})
-_LIST = list_spec(words("attach_to_self customer_account payment_method"), created=created, customer=text())
+_CANCEL = Spec(
+    {
+        "cancellation_reason": choice("abandoned", "duplicate", "requested_by_customer"),
+        **expandable("setup_intent"),
+    }
+)
+_LIST = list_spec(
+    "setup_intent", words("attach_to_self customer_account payment_method"), created=created, customer=text()
+)
 
 OPERATIONS = (
     Operation("setup_intents.create", "POST", "/v1/setup_intents", _CREATE, _create),
@@ -216,7 +223,7 @@ OPERATIONS = (
         "setup_intents.retrieve",
         "GET",
         "/v1/setup_intents/{id}",
-        Spec({"client_secret": text(), **EXPAND}),
+        Spec({"client_secret": text(), **expandable("setup_intent")}),
         _retrieve,
     ),
     Operation(

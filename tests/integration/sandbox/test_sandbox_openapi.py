@@ -3,14 +3,16 @@
 Where the document is at hand, every SDK call of this folder is checked against it as well.
 """
 
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.support.sandbox_process import JudgedClient, SandboxProcess, code_of
-from tests.support.stripe_openapi import StripeOpenApi, stripe_openapi
+from tests.support.stripe_openapi import DOCUMENT, StripeOpenApi, stripe_openapi
 
+from stripe_sandbox.expansion import REFERENCES
 from stripe_sandbox.operation import Operation
 from stripe_sandbox.routing import OPERATIONS
 
@@ -76,6 +78,17 @@ def test_the_sandbox_takes_and_knows_of_each_operation_exactly_stripes_parameter
         assert not document.parameters(operation.method, path) - known, (
             "Stripe takes what the sandbox calls unknown"
         )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REFERENCES if kind != "event"])
+def test_the_sandbox_knows_exactly_the_references_that_stripe_expands(kind: str) -> None:
+    if not DOCUMENT.exists():
+        pytest.skip(f"Stripe's OpenAPI document is not at {DOCUMENT}")
+    with gzip.open(DOCUMENT) as packed:
+        schema = json.load(packed)["components"]["schemas"][kind]
+    expanded = {name for name, part in schema["properties"].items() if "x-expansionResources" in part}
+    known = {name.partition(".")[0] for name in REFERENCES[kind]}
+    assert expanded <= known <= set(schema["x-expandableFields"])
 
 
 @pytest.mark.parametrize(
