@@ -17,9 +17,12 @@ _NOT_SETTLED_LATER = """
     SELECT count(*) FROM payment_attempts WHERE id = ANY($1::text[]) AND coalesce(settled_term, 0) <= $2
 """
 _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'middleman_replica'"
+# By the instants of the commits: `at` is that of the INSERT, and a transaction that slept since commits late all the same.
 _LATE = """
-    SELECT e.kind, count(*) FROM events e JOIN terms successor ON successor.scope = 0 AND successor.number = $2
-    WHERE e.term = $1 AND e.at > successor.started_at AND e.kind <> 'term.ended' GROUP BY e.kind ORDER BY e.kind
+    SELECT e.kind, count(*) FROM events e JOIN events office ON office.kind = 'term.started' AND office.term = $2
+    WHERE e.term = $1 AND e.kind <> 'term.ended' AND (office.data ->> 'scope')::int = 0
+      AND coalesce(pg_xact_commit_timestamp(e.xmin) > pg_xact_commit_timestamp(office.xmin), e.at > office.at)
+    GROUP BY e.kind ORDER BY e.kind
 """
 _PAUSES = """
     SELECT extract(epoch FROM at - lag(at, 1, $1::timestamptz) OVER (ORDER BY at))::float8 AS pause_s FROM (

@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -20,8 +24,13 @@ from tests.support.chaos_runs import (
 
 from chaos.demo.scenario import Scenario
 from chaos.demo.stage import Outcome, perform
+from chaos.drive.eyes import Eyes, Leader
+from chaos.drive.record import Fault, Record
+from chaos.drive.stage import NotSeenError, Stage
+from chaos.drive.target import Target
 from chaos.judge.judging import CannotJudgeError, Sources, judge
 from chaos.judge.verdict import Verdict
+from chaos.scenarios.witness import observe_silence
 from cluster.cluster import Cluster
 
 Performed = tuple[Cluster, Outcome]
@@ -162,6 +171,26 @@ async def test_a_write_of_an_old_term_is_seen(performed: Performed) -> None:
         verdict = await judge_now(cluster)
         assert broken(verdict) == {"I4"}
         assert verdict.invariants[3].violations[0].subject == "at_stale"
+        await books.execute("DELETE FROM events WHERE seq = $1", written)
+
+
+async def test_a_commit_that_comes_late_is_seen_by_who_looks_after_a_frozen_leader(
+    performed: Performed,
+) -> None:
+    """What it wrote was written in time; the commit came when its successor had long begun."""
+    cluster, _ = performed
+    stale, successor = Leader("replica-1", 1), Leader("replica-2", 2)
+    fault = Fault(1, "scene", "freeze", stale.name, datetime.now(UTC))
+    async with books_open_to_falsification(cluster) as books:
+        eyes = cast("Eyes", SimpleNamespace(fetch=books.fetch))
+        stage = Stage("scene", cast("Target", None), eyes, Record(), random.Random(1))
+        await observe_silence(stage, stale, successor, fault)
+        written = await books.fetchval(
+            "INSERT INTO events (kind, term, subject, at) SELECT 'attempt.settled', 1, 'at_late', min(at) FROM events"
+            " RETURNING seq"
+        )
+        with pytest.raises(NotSeenError, match=r"1 x attempt\.settled"):
+            await observe_silence(stage, stale, successor, fault)
         await books.execute("DELETE FROM events WHERE seq = $1", written)
 
 

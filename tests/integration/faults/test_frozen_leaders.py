@@ -10,6 +10,11 @@ from tests.support.fault_world import LEASE_TTL_S, SAFE, FaultWorld, Leader, ela
 DUE = 240
 LATENCY_MS = 150
 FROZEN_S = LEASE_TTL_S + 3
+BECOME = """
+    SELECT set_config('middleman.scope', '0', true), set_config('middleman.term', number::text, true),
+           set_config('middleman.term_uid', uid::text, true)
+    FROM terms WHERE scope = 0 AND number = $1
+"""
 
 
 async def stay_frozen(since_s: float) -> None:
@@ -23,11 +28,32 @@ async def assert_stood_down(world: FaultWorld, old: Leader) -> None:
     assert any(word in ended["reason"] for word in ("lease", "trust", "refused", "key")), ended
     await world.cluster.member(old.name).wait_ready()
     late = await world.fetch(
-        "SELECT e.kind, e.subject FROM events e, terms successor WHERE e.term = $1 AND successor.number = $1 + 1"
-        " AND e.at > successor.started_at AND e.kind <> 'term.ended'",
+        "SELECT e.kind, e.subject FROM events e JOIN events office ON office.kind = 'term.started'"
+        " AND office.term = $1 + 1 WHERE e.term = $1 AND e.kind <> 'term.ended'"
+        " AND pg_xact_commit_timestamp(e.xmin) > pg_xact_commit_timestamp(office.xmin)",
         old.term,
     )
-    assert late == [], "a term writes nothing once the next one has begun"
+    assert late == [], "a term commits nothing once the next one has begun, whenever it wrote it"
+
+
+def assert_sessions_ended(world: FaultWorld, old: Leader) -> None:
+    """PostgreSQL itself says that it ended the old leader's sessions, the one with the open transaction among them."""
+    told = world.cluster.postgres.log_path.read_text(errors="replace").splitlines()
+    started = world.log(old.name, "term.started")[-1]
+    ended = [line for line in told if started["replica"] in line and "FATAL:  terminating connection" in line]
+    assert ended, f"no session of {started['replica']} was ended by the database"
+
+
+async def assert_refused_by_the_database(world: FaultWorld, old: Leader) -> None:
+    """Whatever a replica believes of its lease: a write in the old term's name is refused where it is written."""
+    connection = await world.cluster.postgres.connect()
+    try:
+        await connection.execute("SET ROLE middleman_replica; BEGIN")
+        await connection.fetch(BECOME, old.term)
+        with pytest.raises(asyncpg.PostgresError, match="stale term"):
+            await connection.execute("UPDATE payment_attempts SET unknown_reason = 'late' WHERE false")
+    finally:
+        connection.terminate()  # which rolls back
 
 
 async def test_a_leader_frozen_in_a_batch_is_replaced_and_charges_nothing_twice_when_it_wakes(
@@ -50,6 +76,7 @@ async def test_a_leader_frozen_in_a_batch_is_replaced_and_charges_nothing_twice_
     frozen.resume()
 
     await assert_stood_down(world, old)
+    await assert_refused_by_the_database(world, old)
     await world.assert_charged_once(prefix, DUE)
     assert await world.leader() == new
     assert world.log(new.name, "sessions.terminated")
@@ -79,6 +106,8 @@ async def test_a_leader_frozen_inside_a_transaction_holds_nobody_up_and_cannot_c
     frozen.resume()
 
     await assert_stood_down(world, old)
+    assert_sessions_ended(world, old)
+    await assert_refused_by_the_database(world, old)
     await world.assert_charged_once(prefix, DUE)
     assert await world.leader() == new
     await world.assert_verdict_holds()
