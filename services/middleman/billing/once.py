@@ -12,6 +12,7 @@ A request that is refused has no effect and is not remembered, except where `in_
 the processor's as an answer.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -20,16 +21,25 @@ import structlog
 
 from middleman.ports.accounts import Accounts, AccountsTransaction
 from middleman.ports.new_id import NewId
-from middleman.ports.once import Answer, Ticket
+from middleman.ports.once import Answer, Reservation, Ticket
 from middleman.ports.store import StoreUnavailable
 
 T = TypeVar("T")
 Render = Callable[[T], Answer]
 
-# Longer than the processor may take over the calls of one request, so that a repeat rarely overlaps.
 HOLD_S = 30.0
+"""How long a request has its ticket to itself. Whoever repeats one that died in the middle waits as long."""
+
+# A request asks the processor no longer than this after it has begun, whatever its calls may take one by one, so
+# that its closing transaction, which gets ten seconds, ends within the hold: repeats do not overlap. Where one does all
+# the same (a process that was frozen), both work under the same names, and the first to close tells the answer.
+OUTSIDE_S = 20.0
 
 log = structlog.get_logger()
+
+
+class OutsideTooSlow(Exception):
+    """The processor did not answer in the time that one request has. Repeat it under the same Idempotency-Key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Once:
                 reserved = await transaction.reserve(ticket, fresh_id, HOLD_S)
                 if isinstance(reserved, Answer):
                     return reserved
-                resource_id = reserved
+                resource_id = reserved.resource_id
             answer = render(await effect(transaction, resource_id))
             if ticket is not None:
                 await transaction.remember(ticket, answer)
@@ -75,21 +85,23 @@ class Once:
     ) -> Answer:
         """Run `outside(resource id)`, which returns the effect to run in the closing transaction.
 
-        Raises as `atomically` does, and whatever `outside` raises. Whatever is raised after the reservation, a repeat
-        may resume at once.
+        Raises as `atomically` does, whatever `outside` raises, and OutsideTooSlow. Whatever is raised after the
+        reservation, a repeat may resume at once.
         """
+        give_up_at_s = asyncio.get_running_loop().time() + OUTSIDE_S  # the hold begins no earlier
         resource_id = self.new_id(prefix)
         if ticket is None:
-            effect = await outside(resource_id)
+            effect = await _until(give_up_at_s, outside(resource_id))
             return render(await self.accounts.transact(effect))
         mine = ticket
         reserved = await self.accounts.transact(lambda tx: tx.reserve(mine, resource_id, HOLD_S))
         if isinstance(reserved, Answer):
             return reserved
         try:
-            return await self._finish(mine, await outside(reserved), render)
+            effect = await _until(give_up_at_s, outside(reserved.resource_id))
+            return await self._finish(mine, effect, render)
         except Exception:
-            await self._release(mine)
+            await self._release(mine, reserved)
             raise
 
     async def _finish(
@@ -105,8 +117,16 @@ class Once:
 
         return await self.accounts.transact(work)
 
-    async def _release(self, ticket: Ticket) -> None:
+    async def _release(self, ticket: Ticket, reservation: Reservation) -> None:
         try:
-            await self.accounts.transact(lambda transaction: transaction.release(ticket))
+            await self.accounts.transact(lambda transaction: transaction.release(ticket, reservation))
         except StoreUnavailable as error:
             log.warning("ticket.not_released", key=ticket.key, held_for_s=HOLD_S, reason=str(error))
+
+
+async def _until(give_up_at_s: float, outside: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout_at(give_up_at_s):
+            return await outside
+    except TimeoutError:
+        raise OutsideTooSlow(f"the payment processor gave no answer within {OUTSIDE_S:g} s") from None

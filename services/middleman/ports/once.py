@@ -1,6 +1,7 @@
 """Remembering answers, so that a repeated request gets the first answer instead of a second effect."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -22,6 +23,14 @@ class Answer:
     replayed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A request's own for a while: the id under which it makes its resource, and until when nobody else may resume."""
+
+    resource_id: str
+    held_until: datetime
+
+
 class TicketReused(Exception):
     """The key came before, with another method, path or body: use a fresh key for a new request."""
 
@@ -33,8 +42,8 @@ class TicketInUse(Exception):
 class TicketWork(Protocol):
     """The statements on tickets, inside a transaction."""
 
-    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> str | Answer:
-        """The id under which the request makes its resource, or the answer that was already given.
+    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> Reservation | Answer:
+        """The reservation with the id under which the request makes its resource, or the answer that was already given.
 
         The id is `resource_id` for the first request and stays the same for every one that resumes it.
         The reservation is the request's own for `hold_s` seconds.
@@ -53,6 +62,9 @@ class TicketWork(Protocol):
         """Keep the answer of a reserved ticket."""
         ...
 
-    async def release(self, ticket: Ticket) -> None:
-        """Let a repeat resume at once: this request ended without an answer worth keeping."""
+    async def release(self, ticket: Ticket, reservation: Reservation) -> None:
+        """Let a repeat resume at once: this request ended without an answer worth keeping.
+
+        Nothing happens where the hold had run out and somebody else has resumed: the hold is theirs then.
+        """
         ...

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.integration.api.conftest import CUSTOMER, PLAN, ApiWorld
-from tests.support.fake_processor import Operation
+from tests.support.fake_processor import Fault, Operation
 
 from middleman.adapters.system_clock import SystemClock
 from middleman.billing.forgetting import KEPT_S, forget_batch_by_batch
@@ -132,6 +132,24 @@ async def test_two_that_run_because_a_hold_ran_out_make_one_customer(world: ApiW
     assert (fast.status_code, late.status_code) == (201, 201)
     assert late.content == fast.content
     assert await count(world, "SELECT count(*) FROM customers WHERE id = $1", fast.json()["id"]) == 1
+
+
+async def test_who_fails_late_does_not_let_a_third_in_beside_the_second(world: ApiWorld) -> None:
+    key = {"Idempotency-Key": "late-failure"}
+    arrived, fail = await holding(world)
+    slow = asyncio.create_task(world.first.client.post("/v1/customers", json=CUSTOMER, headers=key))
+    await asyncio.wait_for(arrived.wait(), 10)
+    await expire_hold(world, "late-failure")
+    arrived, go_on = await holding(world)
+    resumed = asyncio.create_task(world.second.client.post("/v1/customers", json=CUSTOMER, headers=key))
+    await asyncio.wait_for(arrived.wait(), 10)
+    world.processor.fail(Operation.ATTACH, Fault.NOT_SENT)
+    fail.set()
+    assert (await slow).status_code == 503
+    third = await world.first.client.post("/v1/customers", json=CUSTOMER, headers=key)
+    go_on.set()
+    assert third.status_code == 409
+    assert (await resumed).status_code == 201
 
 
 async def test_a_refused_request_is_not_remembered(world: ApiWorld) -> None:

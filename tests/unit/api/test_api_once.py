@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.support.fake_processor import FakeProcessor, Fault, Operation
 
+from middleman.adapters.postgres.accounts import PostgresAccounts
+from middleman.billing import once
 from middleman.billing.accounts import CustomerRequest, Customers, ProcessorUnavailable
 from middleman.billing.forgetting import BATCH, KEPT_S, NOTICES_KEPT_S, forget_old_answers
-from middleman.billing.once import Once
+from middleman.billing.once import HOLD_S, OUTSIDE_S, Once, OutsideTooSlow
 from middleman.domain.ids import PaymentMethodId
-from middleman.ports.once import Answer, Ticket
+from middleman.entrypoints.api.problems import problem_of
+from middleman.ports.once import Answer, Reservation, Ticket
 from middleman.ports.store import StoreUnavailable
 
 TICKET = Ticket("key_1", "k", b"digest")
+HELD_UNTIL = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class FakeTransaction:
@@ -28,11 +33,12 @@ class FakeTransaction:
         self.old_notices = 0
         self.asked_notices: list[tuple[float, int]] = []
 
-    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> str | Answer:
+    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> Reservation | Answer:
         self.reserved.append(resource_id)
-        return self.reserved[0]
+        return Reservation(self.reserved[0], HELD_UNTIL)
 
-    async def release(self, ticket: Ticket) -> None:
+    async def release(self, ticket: Ticket, reservation: Reservation) -> None:
+        assert reservation == Reservation(self.reserved[0], HELD_UNTIL)
         self.released += 1
 
     async def forget_tickets(self, older_than_s: float, limit: int) -> int:
@@ -67,8 +73,7 @@ def counting_ids() -> Callable[[str], str]:
 
 
 async def create(accounts: FakeAccounts, processor: FakeProcessor) -> Answer:
-    once = Once(accounts, counting_ids())
-    customers = Customers(once, None, processor)  # type: ignore[arg-type]  # creating reads no records
+    customers = Customers(Once(accounts, counting_ids()), None, processor)  # type: ignore[arg-type]  # creating reads no records
     request = CustomerRequest("a@b", None, PaymentMethodId("pm_card_visa"), {})
     return await customers.create(request, TICKET, lambda _: Answer(201, b"{}"))
 
@@ -105,6 +110,25 @@ async def test_nothing_is_sent_to_the_processor_before_the_ticket_is_reserved() 
     with pytest.raises(StoreUnavailable):
         await create(accounts, processor)
     assert processor.calls == []
+
+
+async def test_a_processor_that_takes_too_long_is_left_before_the_hold_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert OUTSIDE_S + PostgresAccounts(None).timeout_s <= HOLD_S  # type: ignore[arg-type]  # only its default is read
+    monkeypatch.setattr(once, "OUTSIDE_S", 0.05)
+    accounts, processor = FakeAccounts(), FakeProcessor()
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    processor.before_call = never
+    with pytest.raises(OutsideTooSlow, match="no answer within"):
+        await asyncio.wait_for(create(accounts, processor), 5)
+    assert accounts.transaction.released == 1
+    problem = problem_of(OutsideTooSlow("the payment processor gave no answer"))
+    assert (problem.status, problem.slug) == (503, "processor-unavailable")
+    assert problem.headers["Retry-After"]
 
 
 class SteppingClock:

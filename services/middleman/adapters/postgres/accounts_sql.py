@@ -92,7 +92,7 @@ RESERVE = text("""
     INSERT INTO api_idempotency_keys (api_key_id, key, request_sha256, resource_id, locked_until)
     VALUES (:api_key_id, :key, :digest, :resource_id, clock_timestamp() + make_interval(secs => :hold_s))
     ON CONFLICT (api_key_id, key) DO NOTHING
-    RETURNING resource_id
+    RETURNING resource_id, locked_until
 """)
 
 # A request that died in the middle is resumed under the same resource id, once its hold has run out.
@@ -100,7 +100,7 @@ RESUME = text("""
     UPDATE api_idempotency_keys SET locked_until = clock_timestamp() + make_interval(secs => :hold_s)
     WHERE api_key_id = :api_key_id AND key = :key AND request_sha256 = :digest
       AND response_status IS NULL AND locked_until <= clock_timestamp()
-    RETURNING resource_id
+    RETURNING resource_id, locked_until
 """)
 
 RECALL = text("""
@@ -116,9 +116,11 @@ REMEMBER = text("""
     WHERE api_key_id = :api_key_id AND key = :key AND response_status IS NULL
 """)
 
+# Only one's own hold: where it had run out, another request may be at work under a hold of its own.
 RELEASE = text("""
     UPDATE api_idempotency_keys SET locked_until = clock_timestamp()
     WHERE api_key_id = :api_key_id AND key = :key AND response_status IS NULL
+      AND locked_until = CAST(:held_until AS timestamptz)
 """)
 
 FORGET = text("""

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from middleman.adapters.postgres import accounts_sql as sql
 from middleman.adapters.postgres.errors import sqlstate
-from middleman.ports.once import Answer, Ticket, TicketInUse, TicketReused
+from middleman.ports.once import Answer, Reservation, Ticket, TicketInUse, TicketReused
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -20,7 +20,7 @@ class PostgresTickets:
 
     connection: AsyncConnection
 
-    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> str | Answer:
+    async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> Reservation | Answer:
         """See the port. Waits for a concurrent transaction with the same key up to the role's lock_timeout."""
         parameters = _named(ticket) | {
             "digest": ticket.request_sha256,
@@ -28,21 +28,20 @@ class PostgresTickets:
             "hold_s": hold_s,
         }
         try:
-            reserved: str | None = await self.connection.scalar(sql.RESERVE, parameters)
+            reserved = (await self.connection.execute(sql.RESERVE, parameters)).one_or_none()
         except DBAPIError as error:
             if sqlstate(error) == _LOCK_NOT_AVAILABLE:
                 raise TicketInUse(f"the first request under key {ticket.key!r} is still at work") from error
             raise
         if reserved is not None:
-            return reserved
+            return Reservation(reserved.resource_id, reserved.locked_until)
         if (answer := await self._recall(ticket, hold=False)) is not None:
             return answer
-        resumed: str | None = await self.connection.scalar(
-            sql.RESUME, {name: value for name, value in parameters.items() if name != "resource_id"}
-        )
+        resuming = {name: value for name, value in parameters.items() if name != "resource_id"}
+        resumed = (await self.connection.execute(sql.RESUME, resuming)).one_or_none()
         if resumed is None:
             raise TicketInUse(f"the first request under key {ticket.key!r} is still at work")
-        return resumed
+        return Reservation(resumed.resource_id, resumed.locked_until)
 
     async def recall(self, ticket: Ticket) -> Answer | None:
         return await self._recall(ticket, hold=True)
@@ -63,8 +62,8 @@ class PostgresTickets:
             sql.REMEMBER, _named(ticket) | {"status": answer.status, "body": answer.body}
         )
 
-    async def release(self, ticket: Ticket) -> None:
-        await self.connection.execute(sql.RELEASE, _named(ticket))
+    async def release(self, ticket: Ticket, reservation: Reservation) -> None:
+        await self.connection.execute(sql.RELEASE, _named(ticket) | {"held_until": reservation.held_until})
 
     async def forget_tickets(self, older_than_s: float, limit: int) -> int:
         """Delete up to `limit` tickets older than that; returns how many."""

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from middleman.billing.accounts import ProcessorRefused, ProcessorUnavailable
+from middleman.billing.once import OutsideTooSlow
 from middleman.domain.attempts import Declined
 from middleman.domain.money import MoneyError
 from middleman.ports.accounts import (
@@ -116,8 +117,9 @@ def problem_of(error: Exception) -> Problem:
         case ProcessorRefused():
             extra = {"processor_code": error.code, "processor_param": error.param}
             return Problem(422, "processor-refused", str(error), extra=extra)
-        case ProcessorUnavailable():
-            wait = {"Retry-After": str(max(1, round(error.retry_after_s or 2)))}
+        case ProcessorUnavailable() | OutsideTooSlow():
+            asked_for_s = error.retry_after_s if isinstance(error, ProcessorUnavailable) else None
+            wait = {"Retry-After": str(max(1, round(asked_for_s or 2)))}
             detail = f"{error}. Repeat the request with the same Idempotency-Key."
             return Problem(503, "processor-unavailable", detail, headers=wait)
         case StoreUnavailable():
