@@ -3,7 +3,11 @@
 import asyncio
 import signal
 import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +20,9 @@ from cluster.sandbox import SandboxServer
 from middleman.adapters.postgres.api_keys import create_api_key
 from middleman.adapters.postgres.engine import owner_engine
 
-ACKNOWLEDGED = 40
+ACKNOWLEDGED = 10
+"""Of each kind, before the kill."""
+KINDS = ("plan", "customer", "subscription", "cancellation")
 
 
 @pytest.fixture
@@ -28,49 +34,87 @@ async def api_key(database: Database) -> str:
         await owner.dispose()
 
 
-async def acknowledge_until_cut(api: ApiProcess, cut: asyncio.Event) -> list[str]:
-    """Create plans until the connection breaks; the ids of all that were acknowledged. Sets `cut` on the way."""
-    acknowledged: list[str] = []
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write that was acknowledged: what was asked, and the answer."""
 
-    async def create(worker: int) -> None:
-        for n in range(10_000):
-            key = {"Idempotency-Key": f"{worker}-{n}"}
-            try:
-                answer = await api.client.post("/v1/plans", json=PLAN, headers=key)
-            except httpx.TransportError:
-                return
-            if answer.status_code != 201:
-                return
-            acknowledged.append(answer.json()["id"])
-            if len(acknowledged) >= ACKNOWLEDGED:
-                cut.set()
+    path: str
+    body: dict[str, Any]
+    key: str
+    answer: dict[str, Any]
 
-    await asyncio.gather(*(create(worker) for worker in range(4)))
+
+class _Cut(Exception):
+    """The connection broke, or the API said that something is away."""
+
+
+async def acknowledge_until_cut(api: ApiProcess, cut: asyncio.Event) -> dict[str, list[Write]]:
+    """Make and cancel until the connection breaks; all that was acknowledged, by kind. Sets `cut` on the way."""
+    acknowledged: dict[str, list[Write]] = {kind: [] for kind in KINDS}
+
+    async def write(kind: str, path: str, body: dict[str, Any], number: str) -> str:
+        key = f"{kind}-{number}"
+        try:
+            answer = await api.client.post(path, json=body, headers={"Idempotency-Key": key})
+        except httpx.TransportError:
+            raise _Cut from None
+        if answer.status_code not in (200, 201):
+            raise _Cut
+        acknowledged[kind].append(Write(path, body, key, answer.json()))
+        if all(len(written) >= ACKNOWLEDGED for written in acknowledged.values()):
+            cut.set()
+        return str(answer.json()["id"])
+
+    async def work(worker: int) -> None:
+        with suppress(_Cut):
+            for n in range(10_000):
+                number = f"{worker}-{n}"
+                plan_id = await write("plan", "/v1/plans", PLAN, number)
+                customer_id = await write("customer", "/v1/customers", CUSTOMER, number)
+                wanted = {"customer_id": customer_id, "plan_id": plan_id}
+                subscription_id = await write("subscription", "/v1/subscriptions", wanted, number)
+                cancel = {"at": "now" if n % 2 else "period_end"}
+                await write("cancellation", f"/v1/subscriptions/{subscription_id}/cancel", cancel, number)
+
+    await asyncio.gather(*(work(worker) for worker in range(4)))
     return acknowledged
 
 
-async def stored(database: Database) -> set[str]:
+async def assert_stored(database: Database, acknowledged: dict[str, list[Write]]) -> None:
+    """Everything that was acknowledged is in the database, cancellations with the end that was told."""
+    for kind, written in acknowledged.items():
+        assert len(written) >= ACKNOWLEDGED, kind
     async with database.connect() as owner:
-        return {row["id"] for row in await owner.fetch("SELECT id FROM plans")}
+        for kind, table in (("plan", "plans"), ("customer", "customers"), ("subscription", "subscriptions")):
+            stored = {row["id"] for row in await owner.fetch(f"SELECT id FROM {table}")}
+            assert {each.answer["id"] for each in acknowledged[kind]} <= stored, kind
+        ends = {
+            row["id"]: row["ends_at"] for row in await owner.fetch("SELECT id, ends_at FROM subscriptions")
+        }
+    for each in acknowledged["cancellation"]:
+        assert ends[each.answer["id"]] == datetime.fromisoformat(each.answer["ends_at"])
 
 
 async def test_acknowledged_writes_survive_a_sigkill_of_the_api(
-    database: Database, tmp_path: Path, api_key: str
+    database: Database, tmp_path: Path, api_key: str, sandbox_server: SandboxServer
 ) -> None:
-    async with running(database, tmp_path / "api.log", api_key) as api:
+    async with running(database, tmp_path / "api.log", api_key, sandbox_server) as api:
         cut = asyncio.Event()
         writing = asyncio.create_task(acknowledge_until_cut(api, cut))
         await asyncio.wait_for(cut.wait(), 30)
         assert await api.end(signal.SIGKILL) == -signal.SIGKILL
         acknowledged = await asyncio.wait_for(writing, 30)
-    assert len(acknowledged) >= ACKNOWLEDGED
-    assert set(acknowledged) <= await stored(database)
+    await assert_stored(database, acknowledged)
 
 
 async def test_acknowledged_writes_survive_a_sigkill_of_postgres(
-    database: Database, tmp_path: Path, api_key: str, migrated_server: PostgresServer
+    database: Database,
+    tmp_path: Path,
+    api_key: str,
+    migrated_server: PostgresServer,
+    sandbox_server: SandboxServer,
 ) -> None:
-    async with running(database, tmp_path / "api.log", api_key) as api:
+    async with running(database, tmp_path / "api.log", api_key, sandbox_server) as api:
         cut = asyncio.Event()
         writing = asyncio.create_task(acknowledge_until_cut(api, cut))
         await asyncio.wait_for(cut.wait(), 30)
@@ -81,13 +125,15 @@ async def test_acknowledged_writes_survive_a_sigkill_of_postgres(
         finally:
             await migrated_server.start()
         assert away.status_code == 503
-        assert len(acknowledged) >= ACKNOWLEDGED
-        assert set(acknowledged) <= await stored(database)
-        # The same process goes on by itself, and a repeat gets the first answer.
+        await assert_stored(database, acknowledged)
+        # The same process goes on by itself, and a repeat gets the first answer, that of the last write included.
         await api.wait_ready()
-        again = await api.client.post("/v1/plans", json=PLAN, headers={"Idempotency-Key": "0-0"})
-        assert again.headers["Idempotent-Replayed"] == "true"
-        assert again.json()["id"] in acknowledged
+        for written in acknowledged.values():
+            for each in (written[0], written[-1]):
+                key = {"Idempotency-Key": each.key}
+                again = await api.client.post(each.path, json=each.body, headers=key)
+                assert again.headers["Idempotent-Replayed"] == "true"
+                assert again.json() == each.answer
 
 
 async def test_a_customer_is_made_through_the_real_processor_and_its_repeat_survives_a_restart(
