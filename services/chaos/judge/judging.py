@@ -116,6 +116,9 @@ def _counts(ledger: Ledger, books: Books, *, periods_due: int) -> dict[str, Any]
         "charges_succeeded": charges["succeeded"],
         "charges_failed": charges["failed"],
         "received_in_processor_units": dict(sorted(totals.items())),
+        "declined_without_charge": sum(
+            attempt.status == "declined" and attempt.charge_id is None for attempt in books.unpaid_attempts
+        ),
         "idempotency_keys": len(ledger.keys),
         "terms": len(books.terms),
         "leaders": len({term.holder for term in books.terms}),

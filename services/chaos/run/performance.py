@@ -87,7 +87,7 @@ class Performance:
         return result
 
     async def judged(self) -> tuple[Verdict, float, str]:
-        """Stop the clock, come to rest, judge, start the clock; the verdict, the wait, and what still moved."""
+        """Stop the clock, come to rest, judge, start the clock; the verdict, the wait, and what is wrong besides."""
         began_s = time.monotonic()
         await self.workload.quiet()
         await self._set_clock(0)
@@ -102,7 +102,8 @@ class Performance:
         verdict = await judge(sources, require_rest=True, promptness=self._promptness())
         await self._set_clock(CLOCK_RATE)
         self.workload.loud()
-        return verdict, rested_s, f"not at rest after {REST_TIMEOUT_S:g} s: {left}" if left else ""
+        unrest = f"not at rest after {REST_TIMEOUT_S:g} s: {left}" if left else ""
+        return verdict, rested_s, "; ".join(filter(None, (unrest, let_off(verdict))))
 
     async def begin(self) -> None:
         """The workload begins: plans, first subscribers, a running clock."""
@@ -179,6 +180,15 @@ class Performance:
             faults=windows,
             clock=tuple(self.clock.pieces),
         )
+
+
+def let_off(verdict: Verdict) -> str:
+    """Whether debts count as declined that nobody tried to charge, in words; empty when none does.
+
+    The judge has to believe that the processor refused the request itself. The workload's requests are none of that kind.
+    """
+    count = verdict.counts["declined_without_charge"]
+    return f"{count} attempts are declined without a charge, and nothing here is refused" if count else ""
 
 
 def _ended(ended_at: datetime | None) -> datetime:

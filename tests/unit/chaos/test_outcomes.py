@@ -21,6 +21,7 @@ from chaos.judge.books import Books, UnpaidAttempt
 from chaos.judge.judging import judge_snapshot
 from chaos.judge.ledger import Charge, Intent, Ledger
 from chaos.judge.verdict import Verdict, broken
+from chaos.run.performance import let_off
 
 FIRST, SECOND = INVOICES[:2]
 GIVEN_UP = replace(FIRST, status="uncollectible", settled_term=None, charge_id=None, last_attempt="declined")
@@ -180,6 +181,8 @@ def test_requests_that_were_refused_are_counted_in_the_note() -> None:
     verdict = judged(declined_intent(FIRST, charges=()), of(REFUSED))
     assert verdict.holds
     assert verdict.invariants[2].note.startswith("1 attempts without a charge")
+    assert let_off(verdict).startswith("1 attempts are declined without a charge")
+    assert let_off(judged(declined_intent(FIRST), of(unpaid_attempt(FIRST)))) == ""
 
 
 def test_a_failed_charge_that_nobody_names_is_a_try_of_the_customers_own() -> None:
