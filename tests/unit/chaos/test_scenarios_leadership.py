@@ -15,7 +15,7 @@ from chaos.drive.record import Fault, Record
 from chaos.drive.stage import NotSeenError, Stage
 from chaos.drive.target import Target
 from chaos.scenarios.failpoints import POINTS, draw_points
-from chaos.scenarios.freezes import FREEZES
+from chaos.scenarios.freezes import FREEZES, slow_leader
 from chaos.scenarios.leaders import LEADERS
 from chaos.scenarios.partitions import PARTITIONS, over_by
 from chaos.scenarios.witness import (
@@ -102,6 +102,48 @@ async def test_an_attempt_that_nobody_settles_later_is_seen() -> None:
     await expect_settled_later(Scene(left=0).stage(), ["at_1"], OLD, FAULT)
     with pytest.raises(NotSeenError):
         await expect_settled_later(Scene(left=1).stage(), ["at_1"], OLD, FAULT)
+
+
+class _Stuttering(Scene):
+    """A leader that charges in bursts; `terms_after` began since."""
+
+    terms_after: Sequence[int] = ()
+
+    async def leader(self, *, after_term: int = 0) -> Leader | None:
+        return OLD if OLD.term > after_term else None
+
+    async def clock(self) -> datetime:
+        return AT
+
+    async def newest_event(self) -> int:
+        return 1
+
+    async def settled(self, **_: int) -> int:
+        return 1
+
+    async def terms(self, *, after: int) -> list[SimpleNamespace]:
+        return [SimpleNamespace(number=number) for number in self.terms_after if number > after]
+
+    async def nothing(self, _: str) -> None:
+        """Pausing and resuming."""
+
+
+@pytest.mark.parametrize("terms_after", [(), (OLD.term + 1,)])
+def test_a_leader_that_stutters_may_not_lose_its_term(terms_after: Sequence[int]) -> None:
+    scene = _Stuttering(rows=[{"pause_s": pause_s} for pause_s in (0.5, *[0.01] * 9) * 8])
+    scene.terms_after = terms_after
+    stage = scene.stage()
+    stage.target = cast("Target", SimpleNamespace(pause=scene.nothing, resume=scene.nothing))
+
+    @in_virtual_time
+    async def play() -> None:
+        await slow_leader(stage)
+
+    if not terms_after:
+        play()
+        return
+    with pytest.raises(NotSeenError, match=r"do not overthrow it: then terms \[8\]"):
+        play()
 
 
 def test_only_who_took_a_lease_first_counts_as_its_taker() -> None:
