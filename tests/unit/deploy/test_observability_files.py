@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from middleman.entrypoints.api.metrics import ApiMetrics
 from middleman.entrypoints.replica.metrics import ReplicaMetrics
 from stripe_sandbox.metrics import prometheus_reply
+from stripe_sandbox.stats import Stats
 
 DEPLOY = Path(__file__).resolve().parents[3] / "deploy"
 RULES = sorted((DEPLOY / "prometheus/rules").glob("*.yml"))
@@ -42,7 +43,8 @@ def _of_the_sandbox() -> set[str]:
         "payment_intents_by_status": {},
         "succeeded": {},
     }
-    text = prometheus_reply(nothing_yet).body.decode()
+    no_keys = {"replayed": 0, "in_flight": 0, "other_parameters": 0}
+    text = prometheus_reply(nothing_yet, Stats(), no_keys, 0).body.decode()
     return set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
 
 
