@@ -46,6 +46,16 @@ _FORGET_LET_OFF = """
     DELETE FROM invoices WHERE id = 'in_letoff_0';
     DELETE FROM subscriptions WHERE id = 'sub_letoff';
 """
+_TURN_DOWN = """
+    UPDATE payment_attempts SET status = 'declined', code = 'card_declined'
+    WHERE invoice_id = (SELECT min(id) FROM invoices);
+    UPDATE invoices SET status = 'uncollectible' WHERE id = (SELECT min(id) FROM invoices);
+"""
+_ACCEPT = """
+    UPDATE payment_attempts SET status = 'succeeded', code = NULL
+    WHERE invoice_id = (SELECT min(id) FROM invoices);
+    UPDATE invoices SET status = 'paid' WHERE id = (SELECT min(id) FROM invoices);
+"""
 _RAISE_PRICE = """
     UPDATE subscriptions SET amount_minor = amount_minor + 1 WHERE id = (SELECT min(id) FROM subscriptions)
 """
@@ -179,6 +189,12 @@ DOCTORED: tuple[Control, ...] = (
         "an invoice is given up as declined, and its card was never tried",
         "I3",
         _statements(_LET_OFF, _FORGET_LET_OFF),
+    ),
+    _control(
+        "turned_down",
+        "a card that paid is settled as declined",
+        "I3",
+        _statements(_TURN_DOWN, _ACCEPT),
     ),
     _control("doctored_entry", "one side of a booking is changed by a cent", "I9", _entry_changed),
     _control(

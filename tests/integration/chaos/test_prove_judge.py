@@ -69,7 +69,7 @@ async def test_every_wrong_is_caught_and_every_invariant_can_say_no(proved: Prov
     assert "each of I1 to I9 was seen red at least once" in " ".join(proved.output.replace("│", " ").split())
     assert [control["name"] for control in proved.result["controls"]] == [
         *("fence_off", "term_in_key", "intent_per_attempt"),
-        *("late", "lost_invoice", "let_off", "doctored_entry"),
+        *("late", "lost_invoice", "let_off", "turned_down", "doctored_entry"),
         *("wrong_price", "wrong_payer", "swapped_bookings", "refund_beyond"),
     ]
 
@@ -106,6 +106,8 @@ async def test_what_was_tampered_with_is_seen(proved: Proved) -> None:
     assert set(proved.caught("lost_invoice")) == {"I2", "I3", "I5", "I9"}
     assert set(proved.caught("let_off")) == {"I3"}
     assert "names no charge that failed" in proved.caught("let_off")["I3"]
+    assert set(proved.caught("turned_down")) == {"I2", "I3", "I9"}
+    assert "which is succeeded there" in proved.caught("turned_down")["I3"]
     assert set(proved.caught("doctored_entry")) == {"I9"}
     assert set(proved.caught("wrong_price")) == {"I2"}
     assert "costs 1000 EUR" in proved.caught("wrong_price")["I2"]
