@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from middleman.adapters.postgres.errors import translated
 
-# What a claim would take first, of both kinds: the head of one index range each. The conditions are those of
-# CLAIM_DUE and CLAIM_RETRIES.
+# What is oldest of both kinds: the head of one index range each. The conditions are those of CLAIM_DUE and
+# CLAIM_RETRIES, without the watermark and with what was set aside, since neither makes a debt less late.
 _LAGS = text("""
 SELECT EXTRACT(EPOCH FROM business_now() - (
            SELECT next_due_at FROM subscriptions
