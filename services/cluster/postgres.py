@@ -214,7 +214,7 @@ class PostgresServer(ManagedProcess):
             await self.start()
             yield wal
         finally:
-            await wal.make_room()
+            await self.make_room()  # a server that is asked to stop while it recovers does not hear of it
             self._small_wal = None
             await self.restart()  # which brings the log back
 

@@ -13,7 +13,8 @@ Play = Callable[[World], Awaitable[Verdict]]
 class Control:
     """`right` is played first, on empty books, and has to stay green; then `wrong`, which has to break `breaks`.
 
-    `wrong` begins on empty books too, or on those that its twin left (`keeps_books`).
+    `wrong` begins on empty books too, or on those that its twin left (`keeps_books`). Then it also undoes what it did,
+    and sees that the verdict holds again: the next such control finds the same books.
     """
 
     name: str
