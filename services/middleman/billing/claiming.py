@@ -27,8 +27,8 @@ _RETRY_MAX_S = 1.0
 # others, and a leader that gets through to nobody has opened a handful of attempts and not hundreds.
 _FIRST_BATCH = 2
 _FIRST_PATIENCE_S = 0.25
-# Of each claim a share is kept for retries and for what webhooks told of: new periods may be due for hours on end.
-_RESERVED_SHARE = 10
+# One in so many of each claim is kept for retries and for what webhooks told of: new periods may be due for hours on end.
+_RESERVED_ONE_IN = 10
 
 
 class TakeOn(Protocol):
@@ -163,7 +163,7 @@ class Claimer:
             return False
         await self.failpoints.hit("before_claim")
         limit = min(batch, self.in_flight.room)
-        due_limit = limit - limit // _RESERVED_SHARE
+        due_limit = limit - limit // _RESERVED_ONE_IN
         due = await self.due.claim(due_limit, end_limit=self.batch)
         await self._start(due)
         opened = len(due.attempts)

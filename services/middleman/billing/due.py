@@ -69,7 +69,7 @@ class DueClaims:
                 claimed = await self.timed("due", claim)
         except StoreRefused as error:
             log.error("claim.refused", token=self.term.number, reason=str(error))
-            return await self._claim_one_by_one(min(limit, _ONE_BY_ONE))
+            return await self.timed("due", partial(self._claim_one_by_one, min(limit, _ONE_BY_ONE)))
         if looks_back:
             # One look behind, since who subscribes now may commit a moment after a later period was claimed.
             self._looked_back_at_s, self._watermark = now_s, self._next_watermark
@@ -93,12 +93,10 @@ class DueClaims:
                     claims.append(await transaction.claim_period_of(subscription_id))
             except StoreRefused as error:
                 self._set_aside(subscription_id, error)
-        claimed = Claim(
+        return Claim(
             tuple(attempt for claim in claims for attempt in claim.attempts),
             max((claim.lag_s for claim in claims), default=0.0),
         )
-        self.observer.claimed("due", len(claimed.attempts), claimed.lag_s, 0.0)
-        return claimed
 
     def _set_aside(self, subscription_id: SubscriptionId, error: StoreRefused) -> None:
         if len(self.set_aside) >= MOST_SET_ASIDE:

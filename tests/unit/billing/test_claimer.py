@@ -272,6 +272,18 @@ async def test_a_subscription_that_cannot_be_billed_is_set_aside_and_the_others_
 
 
 @in_virtual_time
+async def test_claims_one_by_one_are_timed_like_every_other() -> None:
+    store = store_with(due="odd a b")
+    store.odd = {an_attempt("odd").subscription_id}
+    store.answers_after_s = 0.1
+    desk = Desk(store)
+    async with at_work(desk):
+        await asyncio.sleep(2)
+    assert desk.observer.claims[0] == ("due", 1), "the first batch is one of two, and one of these is odd"
+    assert desk.observer.claims_took_s[0] == pytest.approx(0.3), "a look, and a transaction for each"
+
+
+@in_virtual_time
 async def test_a_database_that_refuses_everybody_ends_the_term_in_the_end() -> None:
     names = [f"n{n}" for n in range(MOST_SET_ASIDE + 50)]
     store = store_with(due=" ".join(names))
