@@ -37,6 +37,7 @@ from middleman.ports.processor import (
     ListIntents,
     Missing,
     NotSent,
+    OperatorFault,
     Refused,
 )
 
@@ -78,14 +79,15 @@ BEHAVIOUR: Mapping[str, Verdict] = {
 }
 """What the test tokens do when charged; all others succeed."""
 
-Confirmed = Succeeded | Declined | RequiresAction | Refused | Unknown
+Confirmed = Succeeded | Declined | RequiresAction | Refused | OperatorFault | Unknown
 
 
 @dataclass(slots=True)
 class _Rule:
-    fault: Fault | None  # None: executed, and a 500 is answered now and on every repeat
+    fault: Fault | OperatorFault | None  # None: executed, and a 500 is answered now and on every repeat
     times: int
     retry_after_s: float | None
+    remembered: bool = False  # an `OperatorFault` only
 
 
 @dataclass(slots=True)
@@ -125,6 +127,12 @@ class FakeProcessor:
         """The next call of this operation is executed, and a 500 is remembered as the answer to its key."""
         self._rules.setdefault(operation, deque()).append(_Rule(None, 1, None))
 
+    def refuse_us(
+        self, operation: Operation, fault: OperatorFault, *, times: int = 1, remembered: bool = False
+    ) -> None:
+        """The next `times` calls of this operation are refused whoever pays; `remembered`: under their keys, too."""
+        self._rules.setdefault(operation, deque()).append(_Rule(fault, times, None, remembered))
+
     def decline_next(self, verdict: Verdict) -> None:
         """The next confirm that is executed ends so, whatever the payment method."""
         self._verdicts.append(verdict)
@@ -144,7 +152,7 @@ class FakeProcessor:
 
     async def create_intent(
         self, request: CreateIntent, *, repeat: bool = False, guard: Guard | None = None
-    ) -> Created | Refused | Unknown | NotSent:
+    ) -> Created | Refused | OperatorFault | Unknown | NotSent:
         def execute() -> Created | Refused:
             try:
                 to_processor_amount(request.amount)
@@ -170,7 +178,7 @@ class FakeProcessor:
 
     async def confirm_intent(
         self, request: ConfirmIntent, *, repeat: bool = False, guard: Guard | None = None
-    ) -> Succeeded | Declined | RequiresAction | Refused | Unknown | NotSent:
+    ) -> Succeeded | Declined | RequiresAction | Refused | OperatorFault | Unknown | NotSent:
         fault = await self._arrive(
             Operation.CONFIRM, request, request.idempotency_key, request.intent_id, repeat, guard
         )
@@ -178,21 +186,21 @@ class FakeProcessor:
 
     async def read_intent(
         self, intent_id: PaymentIntentId, *, guard: Guard | None = None
-    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+    ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
         fault = await self._arrive(Operation.READ, intent_id, None, intent_id, False, guard)
         return self._unanswered(fault, repeat=False) or self.intents.get(intent_id) or Missing()
 
     async def cancel_intent(
         self, intent_id: PaymentIntentId, *, guard: Guard | None = None
-    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+    ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
         fault = await self._arrive(Operation.CANCEL, intent_id, None, intent_id, False, guard)
         intent = self.intents.get(intent_id)
-        executed = fault is None or fault.fault in (Fault.UNKNOWN_AFTER, None)
+        executed = fault is None or fault.fault is None or fault.fault is Fault.UNKNOWN_AFTER
         if executed and intent is not None and intent.status is not IntentStatus.SUCCEEDED:
             self.intents[intent_id] = replace(intent, status=IntentStatus.CANCELED)
         return self._unanswered(fault, repeat=False) or self.intents.get(intent_id) or Missing()
 
-    async def list_intents(self, request: ListIntents) -> IntentPage | Refused | Unknown | NotSent:
+    async def list_intents(self, request: ListIntents) -> IntentPage | OperatorFault | Unknown | NotSent:
         fault = await self._arrive(Operation.LIST, request, None, request.customer_id or "", False, None)
         if unanswered := self._unanswered(fault, repeat=False):
             return unanswered
@@ -211,7 +219,7 @@ class FakeProcessor:
 
     async def create_customer(
         self, request: CreateCustomer, *, repeat: bool = False
-    ) -> CustomerCreated | Refused | Unknown | NotSent:
+    ) -> CustomerCreated | Refused | OperatorFault | Unknown | NotSent:
         def execute() -> CustomerCreated:
             customer_id = ProcessorCustomerId(self._new_id("cus"))
             self._customers.add(customer_id)
@@ -223,7 +231,7 @@ class FakeProcessor:
 
     async def attach_payment_method(
         self, request: AttachPaymentMethod, *, repeat: bool = False
-    ) -> Attached | Declined | Refused | Unknown | NotSent:
+    ) -> Attached | Declined | Refused | OperatorFault | Unknown | NotSent:
         def execute() -> Attached | Declined | Refused:
             if request.customer_id not in self._customers:
                 return Refused("resource_missing", f"No such customer: {request.customer_id}", "customer")
@@ -280,17 +288,25 @@ class FakeProcessor:
         request: object,
         execute: Callable[[], AnswerT],
         repeat: bool,
-    ) -> AnswerT | Unknown | NotSent:
+    ) -> AnswerT | OperatorFault | Unknown | NotSent:
+        known = self._memory.get(key)
+        if rule is not None and isinstance(rule.fault, OperatorFault):
+            if known is None and rule.remembered:
+                self._memory[key] = _Memory(request, replace(rule.fault, replayed=True))
+            if known is None:
+                return rule.fault
+            rule = None  # a key that has its answer is not considered again
         if rule is not None and rule.fault not in (Fault.UNKNOWN_AFTER, None):
             unanswered = self._unanswered(rule, repeat=repeat)
             assert unanswered is not None
             return unanswered
-        known = self._memory.get(key)
         if known is not None and known.request != request:
             return Unknown("idempotency_error", "the key was used for another request")
         if known is None:
             answer = execute()
-            if not isinstance(answer, Refused | Unknown):  # the processor remembers what it executed
+            if isinstance(answer, Refused):
+                self._memory[key] = _Memory(request, replace(answer, replayed=True))
+            elif not isinstance(answer, Unknown):  # the processor remembers what it executed
                 self._memory[key] = _Memory(request, answer)
         else:
             answer = cast(AnswerT, known.answer)
@@ -301,10 +317,12 @@ class FakeProcessor:
         return self._unanswered(rule, repeat=repeat) or answer
 
     @staticmethod
-    def _unanswered(rule: _Rule | None, *, repeat: bool) -> Unknown | NotSent | None:
+    def _unanswered(rule: _Rule | None, *, repeat: bool) -> OperatorFault | Unknown | NotSent | None:
         if rule is None:
             return None
         match rule.fault:
+            case OperatorFault() as fault:
+                return fault
             case Fault.NOT_SENT:
                 return NotSent("no_connection", rule.retry_after_s)
             case Fault.RATE_LIMITED:
@@ -319,7 +337,7 @@ class FakeProcessor:
     def _confirm(self, request: ConfirmIntent) -> Confirmed:
         intent = self.intents.get(request.intent_id)
         if intent is None:
-            return Refused("resource_missing", f"No such payment_intent: {request.intent_id}", "intent")
+            return OperatorFault("resource_missing", f"No such payment_intent: {request.intent_id}")
         if intent.status in (IntentStatus.SUCCEEDED, IntentStatus.CANCELED):
             return Unknown("unexpected_state", f"the intent is {intent.status}")
         token = self._methods.get(request.payment_method, request.payment_method)

@@ -11,7 +11,7 @@ import structlog
 from middleman.adapters.stripe.config import StripeConfig
 from middleman.adapters.stripe.processor import StripeProcessor
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
-from middleman.ports.processor import ConfirmIntent, Guard, NotSent, Refused
+from middleman.ports.processor import ConfirmIntent, Guard, NotSent, OperatorFault, Refused
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class FailpointProcessor(StripeProcessor):
 
     async def confirm_intent(
         self, request: ConfirmIntent, *, repeat: bool = False, guard: Guard | None = None
-    ) -> Succeeded | Declined | RequiresAction | Refused | Unknown | NotSent:
+    ) -> Succeeded | Declined | RequiresAction | Refused | OperatorFault | Unknown | NotSent:
         """Confirm, and come to the failpoint once the request is on its way."""
         sent = asyncio.ensure_future(super().confirm_intent(request, repeat=repeat, guard=guard))
         await asyncio.wait({sent}, timeout=_SENDING_S)

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+import structlog
+
 from middleman.billing.once import Once, Render
 from middleman.domain.attempts import Declined, Unknown
 from middleman.domain.idempotency import attach_key, customer_key
@@ -16,10 +18,13 @@ from middleman.ports.processor import (
     CreateCustomer,
     CustomerCreated,
     NotSent,
+    OperatorFault,
     PaymentProcessor,
     Refused,
 )
 from middleman.ports.records import Records
+
+log = structlog.get_logger(__name__)
 
 
 class ProcessorUnavailable(Exception):
@@ -28,6 +33,19 @@ class ProcessorUnavailable(Exception):
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"the payment processor gave no definite answer: {reason}")
         self.retry_after_s = retry_after_s
+
+
+class ProcessorMisconfigured(Exception):
+    """The processor refuses us, whoever the customer is. The operator has to act; the caller may repeat later.
+
+    `replayed`: the processor remembers it under the names that derive from this request, so that only a request
+    under another Idempotency-Key is considered afresh. No money is involved.
+    """
+
+    def __init__(self, fault: OperatorFault) -> None:
+        super().__init__("the payment processor refuses requests of this system")
+        self.code = fault.code
+        self.replayed = fault.replayed
 
 
 class ProcessorRefused(Exception):
@@ -65,7 +83,7 @@ class Customers:
         """Create the customer at the processor, attach the payment method, then record both.
 
         A decline of the payment method is a result like another. Raises ProcessorUnavailable,
-        ProcessorRefused, and what `Once.in_stages` raises.
+        ProcessorRefused, ProcessorMisconfigured, and what `Once.in_stages` raises.
         """
 
         async def outside(resource_id: str) -> _Effect:
@@ -117,6 +135,8 @@ class Customers:
                 return processor_customer_id
             case Refused():
                 raise ProcessorRefused(created)
+            case OperatorFault():
+                raise _misconfigured("customer", created)
             case Unknown() | NotSent():
                 raise _unavailable(created)
             case _:
@@ -138,6 +158,8 @@ class Customers:
                 return attached
             case Refused():
                 raise ProcessorRefused(attached)
+            case OperatorFault():
+                raise _misconfigured("attach", attached)
             case Unknown() | NotSent():
                 raise _unavailable(attached)
             case _:
@@ -189,6 +211,11 @@ def _answering(declined: Declined) -> _Effect:
         return declined
 
     return effect
+
+
+def _misconfigured(step: str, fault: OperatorFault) -> ProcessorMisconfigured:
+    log.error("processor.refuses_us", step=step, code=fault.code, message=fault.message)
+    return ProcessorMisconfigured(fault)
 
 
 def _unavailable(answer: Unknown | NotSent) -> ProcessorUnavailable:

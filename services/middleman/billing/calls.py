@@ -15,6 +15,7 @@ from middleman.domain.ids import PaymentIntentId
 from middleman.domain.intents import IntentSnapshot
 from middleman.ports.clock import Clock
 from middleman.ports.processor import (
+    ACCOUNT_RATE_LIMITED,
     NOTHING_CAME_BACK,
     RATE_LIMITED,
     ConfirmIntent,
@@ -24,6 +25,7 @@ from middleman.ports.processor import (
     ListIntents,
     Missing,
     NotSent,
+    OperatorFault,
     PaymentProcessor,
     Refused,
 )
@@ -105,7 +107,9 @@ class ProcessorCalls:
         """The pauses between the tries of one request; `on_pause` is called at the start of each."""
         return Pauses(self._draining, self._uniform, *self._retry_s, on_pause)
 
-    async def create(self, request: CreateIntent, *, repeat: bool) -> Created | Refused | Unknown | NotSent:
+    async def create(
+        self, request: CreateIntent, *, repeat: bool
+    ) -> Created | Refused | OperatorFault | Unknown | NotSent:
         """Create a payment intent, unconfirmed; `repeat`: the same request may have been sent before."""
         guard = self._trust.require
         return await self._call(
@@ -114,7 +118,7 @@ class ProcessorCalls:
 
     async def confirm(
         self, request: ConfirmIntent, *, repeat: bool
-    ) -> Succeeded | Declined | RequiresAction | Refused | Unknown | NotSent:
+    ) -> Succeeded | Declined | RequiresAction | Refused | OperatorFault | Unknown | NotSent:
         """Confirm a payment intent; `repeat`: the same request may have been sent before."""
         guard = self._trust.require
         return await self._call(
@@ -123,7 +127,7 @@ class ProcessorCalls:
 
     async def read(
         self, intent_id: PaymentIntentId
-    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+    ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
         """Read a payment intent."""
         guard = self._trust.require
         return await self._call("read", lambda: self._processor.read_intent(intent_id, guard=guard))
@@ -157,7 +161,7 @@ class ProcessorCalls:
             answer = await call()
             took_s = self._clock.boottime_s() - started_s
         self._observer.called(step, type(answer).__name__, took_s)
-        if isinstance(answer, NotSent | Unknown) and answer.reason == RATE_LIMITED:
+        if isinstance(answer, NotSent | Unknown) and answer.reason in (RATE_LIMITED, ACCOUNT_RATE_LIMITED):
             self._limiter.throttled(step, answer.retry_after_s if isinstance(answer, NotSent) else None)
         else:
             self._limiter.passed(step)

@@ -35,6 +35,7 @@ from middleman.ports.processor import (
     CreateIntent,
     Missing,
     NotSent,
+    OperatorFault,
     Refused,
 )
 from middleman.ports.store import OpenAttempt
@@ -123,6 +124,11 @@ class Collector:
                         if made is not None:
                             return Created(made)
                     await pauses.wait()
+                case OperatorFault() as fault:
+                    # It concerns us and not the payer: the attempt stays open.
+                    log.info("intent.create_unknown", invoice=attempt.invoice_id, reason=fault.code)
+                    repeat = True
+                    await pauses.wait()
                 case NotSent() as unsent:
                     await pauses.wait(unsent.retry_after_s)
                 case other:
@@ -163,6 +169,10 @@ class Collector:
                 case Unknown() as unknown:
                     await self.ledger.mark_unknown(attempt, unknown.reason)
                     await pauses.wait()
+                case OperatorFault() as fault:
+                    # It concerns us and not the payer: the attempt stays open, and is read before the next confirm.
+                    await self.ledger.mark_unknown(attempt, fault.code)
+                    await pauses.wait()
                 case NotSent() as unsent:
                     await pauses.wait(unsent.retry_after_s)
                     continue  # nothing was executed, so there is nothing to read
@@ -180,9 +190,9 @@ class Collector:
                 # A bound intent cannot vanish. Nobody may guess here: keep asking, and be loud about it.
                 log.error("intent.missing", intent=intent_id, attempt=attempt.attempt_id)
                 return Unknown("intent_missing", f"{intent_id} is not known to the processor")
-            case Refused() as refused:
-                log.error("intent.read_refused", intent=intent_id, code=refused.code, message=refused.message)
-                return Unknown("read_refused", refused.code)
+            case OperatorFault() as fault:
+                log.error("intent.read_refused", intent=intent_id, code=fault.code, message=fault.message)
+                return Unknown("read_refused", fault.code)
             case (Unknown() | NotSent()) as unanswered:
                 return unanswered
             case other:

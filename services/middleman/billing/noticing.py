@@ -20,7 +20,7 @@ from middleman.billing.observer import BillingObserver
 from middleman.domain.attempts import Unknown
 from middleman.domain.ids import NoticeId
 from middleman.domain.intents import IntentSnapshot, IntentStatus
-from middleman.ports.processor import Missing, NotSent, Refused
+from middleman.ports.processor import Missing, NotSent, OperatorFault
 from middleman.ports.store import Finding, Look, OpenAttempt, PendingNotice
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class Looker:
             match await self.calls.read(notice.payment_intent_id):
                 case IntentSnapshot() as snapshot:
                     return _finding(snapshot.status)
-                case (Missing() | Refused()) as answer:
+                case (Missing() | OperatorFault()) as answer:
                     # It is bound to one of our invoices, so it exists: for another account's key, say, it does not.
                     # Nobody may guess here: keep asking, and be loud about it.
                     log.error("notice.unreadable", intent=notice.payment_intent_id, answer=str(answer))

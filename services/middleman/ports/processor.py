@@ -2,18 +2,27 @@
 
 Every answer is a value; an exception means a programming error, a guard that spoke, or cancellation.
 
-=============  ========================================================================================
-answer         what the caller may conclude, and does next
-=============  ========================================================================================
-`NotSent`      *this call* was definitely not executed: refused connection, DNS, TLS, pool wait, a 429 or a
-               failed authentication on the first send. Send the same again under the same key, after
-               `retry_after_s` where given.
-`Unknown`      it may have been executed: timeout, reset, 5xx, 409, garbled body, an answer that does not
-               fit the key; and a 409, 429 or 401 on a *repeat*, which says nothing about the earlier
-               send. A confirm: read the intent. A create: repeat it under the same key, it moves no money.
-`Refused`      a definite 4xx that is no decline, such as `resource_missing`. Repeating it is
-               of no use. On a repeat it is definite for this call only: read before settling.
-=============  ========================================================================================
+=================  ====================================================================================
+answer             what the caller may conclude, and does next
+=================  ====================================================================================
+`NotSent`          *this call* was definitely not executed: refused connection, DNS, TLS, pool wait, or a 429
+                   on the first send. Send the same again under the same key, after `retry_after_s` where
+                   given.
+`Unknown`          it may have been executed: timeout, reset, 5xx, 409, garbled body, an answer that does
+                   not fit the key; and a 409 or 429 on a *repeat*, which says nothing about the earlier
+                   send. A confirm: read the intent. A create: repeat it under the same key, it moves no
+                   money.
+`Refused`          a definite no that concerns the payer and is no decline of a bank: this customer, payment
+                   method or amount (`middleman.adapters.stripe.refusals` has the list). Repeating it is of
+                   no use. On a repeat it is definite for this call only: read before settling.
+`OperatorFault`    a no that concerns us, whoever pays: an account that is restricted, a key without a right,
+                   a parameter or a version that the processor does not know, a proxy that refuses. Nobody is
+                   declined for it. It says nothing about an earlier send, and a proxy may have passed the
+                   request on: leave the attempt open, and read before confirming again.
+=================  ====================================================================================
+
+`Refused` and `OperatorFault` may be `replayed`: the processor remembers the answer under this key and gives it
+again for at least a day, whatever has changed since. Only a call under another key is considered afresh.
 
 `repeat` is True as soon as the same key *may* have been sent before, in whichever term. When in doubt: True.
 
@@ -35,7 +44,14 @@ from middleman.domain.money import Money
 Guard = Callable[[], None]
 
 RATE_LIMITED = "rate_limited"
-"""The `reason` of a `NotSent` or an `Unknown` that was a 429: slow down."""
+"""The `reason` of a `NotSent` or an `Unknown` that was a 429 for the endpoint: slow it down."""
+
+ACCOUNT_RATE_LIMITED = "account_rate_limited"
+"""The `reason` of a `NotSent` or an `Unknown` that was a 429 for the whole account: slow everything down."""
+
+OBJECT_BUSY = "object_busy"
+"""The `reason` of a `NotSent` or an `Unknown` that was a 429 for one object, which another request holds:
+only this call has to wait."""
 
 NO_CONNECTION = "no_connection"
 NO_FREE_CONNECTION = "no_free_connection"
@@ -130,11 +146,28 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """`code` is Stripe's error code (its error type where there is none); `param` the offending parameter."""
+    """A definite no that concerns the payer. See the table above.
+
+    `code` is Stripe's error code (its error type where there is none); `param` the offending parameter.
+    """
 
     code: str
     message: str
     param: str | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFault:
+    """A no that concerns the operator's account, key, request or network, and no payer. See the table above.
+
+    `code` is one of few words (a metric's label): Stripe's error code, its error type where there is none, or
+    `http_<status>` where the answer is not Stripe's. `message` is for the log.
+    """
+
+    code: str
+    message: str
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,31 +182,31 @@ class NotSent:
 class PaymentProcessor(Protocol):
     async def create_intent(
         self, request: CreateIntent, *, repeat: bool = False, guard: Guard | None = None
-    ) -> Created | Refused | Unknown | NotSent: ...
+    ) -> Created | Refused | OperatorFault | Unknown | NotSent: ...
 
     async def confirm_intent(
         self, request: ConfirmIntent, *, repeat: bool = False, guard: Guard | None = None
-    ) -> Succeeded | Declined | RequiresAction | Refused | Unknown | NotSent: ...
+    ) -> Succeeded | Declined | RequiresAction | Refused | OperatorFault | Unknown | NotSent: ...
 
     async def read_intent(
         self, intent_id: PaymentIntentId, *, guard: Guard | None = None
-    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent: ...
+    ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent: ...
 
     async def cancel_intent(
         self, intent_id: PaymentIntentId, *, guard: Guard | None = None
-    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+    ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
         """Cancel, and answer how the intent stands now: look at its status, it may have succeeded before."""
         ...
 
-    async def list_intents(self, request: ListIntents) -> IntentPage | Refused | Unknown | NotSent: ...
+    async def list_intents(self, request: ListIntents) -> IntentPage | OperatorFault | Unknown | NotSent: ...
 
     async def create_customer(
         self, request: CreateCustomer, *, repeat: bool = False
-    ) -> CustomerCreated | Refused | Unknown | NotSent: ...
+    ) -> CustomerCreated | Refused | OperatorFault | Unknown | NotSent: ...
 
     async def attach_payment_method(
         self, request: AttachPaymentMethod, *, repeat: bool = False
-    ) -> Attached | Declined | Refused | Unknown | NotSent: ...
+    ) -> Attached | Declined | Refused | OperatorFault | Unknown | NotSent: ...
 
     async def warm(self, connections: int) -> None:
         """Open that many connections (at most the pool's size): the first charge then needs no handshake."""

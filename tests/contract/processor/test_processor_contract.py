@@ -1,6 +1,7 @@
 """What every payment processor promises to the core (`middleman.ports.processor`)."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.support.processor_calls import (
@@ -29,6 +30,7 @@ from middleman.ports.processor import (
     IntentPage,
     ListIntents,
     Missing,
+    OperatorFault,
     Refused,
 )
 
@@ -205,6 +207,29 @@ async def test_a_payment_method_that_nobody_knows_is_refused_and_leaves_no_trace
     assert isinstance(answer, Refused)
     assert (answer.code, answer.param) == ("resource_missing", "payment_method")
     assert await outcome_by_reading(rig, intent_id) == NotExecuted()
+
+
+async def test_a_refusal_that_is_remembered_is_told_from_a_fresh_one(rig: Rig) -> None:
+    intent_id, method = await create(rig), PaymentMethodId("pm_0000000000000000")
+    confirm = ConfirmIntent(rig.key("confirm"), intent_id, method)
+
+    first = await rig.processor.confirm_intent(confirm)
+    again = await rig.processor.confirm_intent(confirm, repeat=True)
+    afresh = await rig.processor.confirm_intent(replace(confirm, idempotency_key=rig.key("another")))
+
+    assert isinstance(first, Refused)
+    assert isinstance(again, Refused)
+    assert isinstance(afresh, Refused)
+    assert (first.replayed, again.replayed, afresh.replayed) == (False, True, False)
+
+
+async def test_an_intent_that_is_not_ours_is_no_refusal_of_the_payer(rig: Rig) -> None:
+    method = await attach(rig)
+    answer = await rig.processor.confirm_intent(
+        ConfirmIntent(rig.key("confirm"), PaymentIntentId("pi_0000000000000000"), method)
+    )
+    assert isinstance(answer, OperatorFault)
+    assert answer.code == "resource_missing"
 
 
 async def test_a_list_shows_a_customers_intents_newest_first_page_by_page(rig: Rig) -> None:

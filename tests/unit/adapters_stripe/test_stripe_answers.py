@@ -24,6 +24,7 @@ from middleman.ports.processor import (
     ListIntents,
     Missing,
     NotSent,
+    OperatorFault,
     Refused,
 )
 
@@ -56,6 +57,34 @@ def _error(**fields: Any) -> dict[str, Any]:
             429,
             _error(code="lock_timeout"),
             {"Retry-After": "Tue, 24 Nov 2026 00:00:00 GMT"},
+            NotSent("object_busy", None, "lock_timeout"),
+            Unknown("object_busy", "lock_timeout"),
+        ),
+        (
+            429,
+            _error(),
+            {"Stripe-Rate-Limited-Reason": "lock_timeout"},
+            NotSent("object_busy", None, "lock_timeout"),
+            Unknown("object_busy", "lock_timeout"),
+        ),
+        (
+            429,
+            _error(code="rate_limit"),
+            {"Stripe-Rate-Limited-Reason": "resource-specific"},
+            NotSent("object_busy", None, "resource-specific"),
+            Unknown("object_busy", "resource-specific"),
+        ),
+        (
+            429,
+            _error(code="rate_limit"),
+            {"Stripe-Rate-Limited-Reason": "global-rate"},
+            NotSent("account_rate_limited", None, "global-rate"),
+            Unknown("account_rate_limited", "global-rate"),
+        ),
+        (
+            429,
+            "Too many",
+            {},
             NotSent("rate_limited", None, "no reason given"),
             Unknown("rate_limited", "no reason given"),
         ),
@@ -87,9 +116,12 @@ def _error(**fields: Any) -> dict[str, Any]:
             {},
             *[Refused("resource_missing", "No.", "customer")] * 2,
         ),
-        (400, _error(), {}, *[Refused("invalid_request_error", "No.")] * 2),
-        (404, "not JSON", {}, *[Unknown("garbled", "http 404")] * 2),
-        (302, "", {"Location": "relative"}, *[Unknown("garbled", "http 302")] * 2),
+        (
+            400,
+            _error(code="resource_missing", param="customer"),
+            {"Idempotent-Replayed": "true"},
+            *[Refused("resource_missing", "No.", "customer", replayed=True)] * 2,
+        ),
     ],
 )
 async def test_an_error_means_the_same_for_every_money_call(
@@ -101,8 +133,7 @@ async def test_an_error_means_the_same_for_every_money_call(
     first: object,
     repeat: object,
 ) -> None:
-    # A redirect is shown only when there is nowhere to go.
-    server.says(status, body, {} if status == 302 else headers)
+    server.says(status, body, headers)
 
     assert await processor.create_intent(CREATE) == first
     assert await processor.create_intent(CREATE, repeat=True) == repeat
@@ -114,19 +145,139 @@ async def test_an_error_means_the_same_for_every_money_call(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_bad_api_key_is_nobodys_decline_and_is_not_quoted(
+async def test_a_bad_api_key_is_the_operators_and_is_not_quoted(
     processor: StripeProcessor, server: ScriptedServer, status: int
 ) -> None:
     server.says(status, _error(message="Invalid API Key provided: sk_test_*1"))
+    for answer in await _every_answer(processor):
+        assert isinstance(answer, OperatorFault)
+        assert answer.code == "not_authorized"
+        assert "STRIPE_API_KEY" in answer.message
+        assert "sk_test" not in answer.message
 
-    first = await processor.confirm_intent(CONFIRM)
-    repeat = await processor.confirm_intent(CONFIRM, repeat=True)
 
-    assert isinstance(first, NotSent)
-    assert isinstance(repeat, Unknown)
-    assert first.reason == repeat.reason == "not_authorized"
-    assert "STRIPE_API_KEY" in first.detail
-    assert "sk_test" not in first.detail
+async def _every_answer(processor: StripeProcessor) -> list[object]:
+    return [
+        await processor.create_intent(CREATE),
+        await processor.create_intent(CREATE, repeat=True),
+        await processor.confirm_intent(CONFIRM),
+        await processor.confirm_intent(CONFIRM, repeat=True),
+        await processor.read_intent(INTENT),
+        await processor.cancel_intent(INTENT),
+        await processor.list_intents(ListIntents()),
+        await processor.create_customer(CreateCustomer(checked_key("k")), repeat=True),
+        await processor.attach_payment_method(ATTACH),
+    ]
+
+
+RESTRICTED = "Your account cannot currently make live charges."
+UNACTIVATED = "The charge cannot be created as the payment method used has not been activated."
+OTHER_MODE = "No such customer: 'cus_1'; a similar object exists in live mode, but a test mode key was used."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (400, _error(message=RESTRICTED), "invalid_request_error"),
+        (402, _error(message=RESTRICTED), "invalid_request_error"),
+        (402, _error(type="card_error", code="testmode_charges_only"), "testmode_charges_only"),
+        (400, _error(code="payment_method_unactivated", message=UNACTIVATED), "payment_method_unactivated"),
+        (
+            400,
+            _error(code="payment_intent_invalid_parameter", param="payment_method_types"),
+            "payment_intent_invalid_parameter",
+        ),
+        (400, _error(message="Invalid Stripe API version: 2031-01-01"), "invalid_request_error"),
+        (400, _error(code="parameter_unknown", param="off_session"), "parameter_unknown"),
+        (400, _error(code="parameter_missing", param="customer"), "parameter_missing"),
+        (400, _error(param="currency", message="Invalid currency: xyz"), "invalid_request_error"),
+        (404, _error(message="Unrecognized request URL (POST: /v2/x)."), "invalid_request_error"),
+        (400, _error(code="resource_missing", param="customer", message=OTHER_MODE), "resource_missing"),
+        (400, _error(code="a_code_that_no_document_lists_yet"), "a_code_that_no_document_lists_yet"),
+        (400, _error(code="Not A Code " * 9), "invalid_request_error"),
+        (406, "<html>Not Acceptable</html>", "http_406"),
+        (407, "<html>Proxy Authentication Required</html>", "http_407"),
+        (400, "<html>Bad Request</html>", "http_400"),
+        (402, "<html>Pay for your proxy</html>", "http_402"),
+        (404, "not JSON", "http_404"),
+        (302, "", "http_302"),
+        (418, _error(), "invalid_request_error"),
+    ],
+)
+async def test_what_concerns_no_payer_is_the_operators_fault_whatever_is_called(
+    processor: StripeProcessor, server: ScriptedServer, status: int, body: object, code: str
+) -> None:
+    server.says(status, body, {})
+    for answer in await _every_answer(processor):
+        assert isinstance(answer, OperatorFault), answer
+        assert answer.code == code
+        assert not answer.replayed
+
+
+async def test_an_operators_fault_that_is_remembered_under_the_key_says_so(
+    processor: StripeProcessor, server: ScriptedServer
+) -> None:
+    server.says(400, _error(message=RESTRICTED), {"Idempotent-Replayed": "true"})
+    assert await processor.confirm_intent(CONFIRM, repeat=True) == OperatorFault(
+        "invalid_request_error", RESTRICTED, replayed=True
+    )
+
+
+USED_UP = (
+    "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, shared with a "
+    "connected account without Customer attachment, or was detached from a Customer. It may not be used again. To use "
+    "a PaymentMethod multiple times, you must attach it to a Customer first."
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "code"),
+    [
+        (400, {"code": "resource_missing", "param": "payment_method"}, "resource_missing"),
+        (404, {"code": "resource_missing", "param": "customer"}, "resource_missing"),
+        (400, {"code": "amount_too_small", "param": "amount"}, "amount_too_small"),
+        (400, {"code": "amount_too_large", "param": "amount"}, "amount_too_large"),
+        (400, {"code": "expired_card"}, "expired_card"),
+        (400, {"code": "payment_method_unexpected_state"}, "payment_method_unexpected_state"),
+        (400, {"message": USED_UP}, "invalid_request_error"),
+    ],
+)
+async def test_what_concerns_the_payer_is_a_refusal(
+    processor: StripeProcessor, server: ScriptedServer, status: int, fields: dict[str, str], code: str
+) -> None:
+    server.says(status, _error(**fields))
+    for answer in (
+        await processor.create_intent(CREATE),
+        await processor.confirm_intent(CONFIRM),
+        await processor.attach_payment_method(ATTACH),
+    ):
+        assert isinstance(answer, Refused), answer
+        assert answer.code == code
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"code": "email_invalid", "param": "email"},
+        {"param": "name", "message": "Invalid string: x…; must be at most 256 characters"},
+        {"code": "invalid_characters", "param": "metadata[k]"},
+    ],
+)
+async def test_a_value_that_the_caller_of_the_api_chose_is_the_callers(
+    processor: StripeProcessor, server: ScriptedServer, fields: dict[str, str]
+) -> None:
+    server.says(400, _error(**fields))
+    answer = await processor.create_customer(CreateCustomer(checked_key("k")))
+    assert isinstance(answer, Refused)
+    assert answer.param == fields["param"]
+
+
+async def test_a_parameter_of_ours_that_the_processor_does_not_know_is_not_the_callers(
+    processor: StripeProcessor, server: ScriptedServer
+) -> None:
+    server.says(400, _error(code="parameter_unknown", param="email"))
+    answer = await processor.create_customer(CreateCustomer(checked_key("k")))
+    assert isinstance(answer, OperatorFault)
 
 
 @pytest.mark.parametrize("body", ["", "{", "[]", "3", '{"object":"list"}', '{"object":"payment_intent"}'])
@@ -147,13 +298,13 @@ async def test_a_success_that_is_not_the_object_asked_for_is_unknown(
 
 
 @pytest.mark.parametrize("error", [5, None, "no", []])
-async def test_an_error_of_the_wrong_shape_is_unknown(
+async def test_an_error_of_the_wrong_shape_declines_nobody(
     processor: StripeProcessor, server: ScriptedServer, error: object
 ) -> None:
     server.says(400, {"error": error})
     answer = await processor.confirm_intent(CONFIRM)
-    assert isinstance(answer, Unknown)
-    assert answer.reason == "garbled"
+    assert isinstance(answer, OperatorFault)
+    assert answer.code == "http_400"
 
 
 async def test_an_answer_about_another_intent_is_not_believed(
@@ -214,7 +365,7 @@ async def test_a_text_that_no_database_can_store_is_made_one_that_it_can(
     assert isinstance(snapshot, IntentSnapshot)
     assert snapshot.last_decline == Declined(kept, message=kept)
     server.says(400, _error(code=odd, message=odd))
-    assert await processor.create_intent(CREATE) == Refused(kept, kept)
+    assert await processor.create_intent(CREATE) == OperatorFault("invalid_request_error", kept)
 
 
 @pytest.mark.parametrize("odd", ["", "ch_\0", "ch_\ud83d", "ch 1\n", "c" * 256, 7])

@@ -10,12 +10,18 @@ from tests.support.fake_processor import FakeProcessor, Fault, Operation
 
 from middleman.adapters.postgres.accounts import PostgresAccounts
 from middleman.billing import once
-from middleman.billing.accounts import CustomerRequest, Customers, ProcessorUnavailable
+from middleman.billing.accounts import (
+    CustomerRequest,
+    Customers,
+    ProcessorMisconfigured,
+    ProcessorUnavailable,
+)
 from middleman.billing.forgetting import BATCH, KEPT_S, NOTICES_KEPT_S, forget_old_answers
 from middleman.billing.once import HOLD_S, OUTSIDE_S, Once, OutsideTooSlow
 from middleman.domain.ids import PaymentMethodId
 from middleman.entrypoints.api.problems import problem_of
 from middleman.ports.once import Answer, Reservation, Ticket
+from middleman.ports.processor import OperatorFault
 from middleman.ports.store import StoreUnavailable
 
 TICKET = Ticket("key_1", "k", b"digest")
@@ -84,6 +90,24 @@ async def test_when_the_processor_is_away_the_ticket_is_released_for_a_repeat() 
     with pytest.raises(ProcessorUnavailable) as away:
         await create(accounts, processor)
     assert away.value.retry_after_s == 7
+    assert accounts.transaction.released == 1
+
+
+@pytest.mark.parametrize("operation", [Operation.CUSTOMER, Operation.ATTACH])
+@pytest.mark.parametrize(("replayed", "key"), [(False, "with the same"), (True, "with a fresh")])
+async def test_an_operators_fault_is_a_503_that_blames_no_value_of_the_request(
+    operation: Operation, replayed: bool, key: str
+) -> None:
+    accounts, processor = FakeAccounts(), FakeProcessor()
+    processor.refuse_us(operation, OperatorFault("not_authorized", "check STRIPE_API_KEY", replayed))
+    with pytest.raises(ProcessorMisconfigured) as refused:
+        await create(accounts, processor)
+    problem = problem_of(refused.value)
+    assert (problem.status, problem.slug) == (503, "processor-misconfigured")
+    assert problem.headers["Retry-After"]
+    assert "not_authorized" in problem.detail
+    assert f"{key} Idempotency-Key" in problem.detail
+    assert "STRIPE_API_KEY" not in problem.detail, "what the operator has to do is for the log"
     assert accounts.transaction.released == 1
 
 

@@ -24,7 +24,7 @@ from middleman.domain.ids import ChargeId, PaymentIntentId
 from middleman.domain.intents import IntentSnapshot, IntentStatus
 from middleman.domain.money import Money
 from middleman.ports.errors import TrustLost
-from middleman.ports.processor import Created, Missing, NotSent, Refused
+from middleman.ports.processor import Created, Missing, NotSent, OperatorFault, Refused
 
 PI = PaymentIntentId("pi_1")
 OTHER = PaymentIntentId("pi_earlier")
@@ -113,6 +113,40 @@ async def test_a_refused_create_is_settled_as_a_decline_and_nothing_is_confirmed
     await story.bench.collect(an_attempt())
     assert story.journal == ["create", "settle Declined"]
     assert story.outcome == Declined("resource_missing", message="No such customer")
+
+
+RESTRICTED = OperatorFault("invalid_request_error", "Your account cannot currently make live charges.")
+
+
+@in_virtual_time
+async def test_a_create_that_is_refused_for_the_operators_sake_declines_nobody() -> None:
+    story = Story(create=[RESTRICTED, RESTRICTED, Created(PI)], confirm=[PAID])
+    await story.bench.collect(an_attempt())
+    assert story.journal == ["create"] * 3 + [f"bind {PI}", f"confirm {PI}", "settle Succeeded"]
+    assert story.bench.deferred, "nobody waits for it"
+
+
+@in_virtual_time
+async def test_a_confirm_that_is_refused_for_the_operators_sake_is_read_and_confirmed_again() -> None:
+    story = Story(confirm=[RESTRICTED, PAID], read=[READS_UNTOUCHED])
+    await story.bench.collect(an_attempt())
+    assert story.journal[2:] == [
+        f"confirm {PI}",
+        "unknown invalid_request_error",
+        f"read {PI}",
+        f"confirm {PI}",
+        "settle Succeeded",
+    ]
+    assert story.calls.repeats[Operation.CONFIRM] == [False, True]
+
+
+@in_virtual_time
+async def test_a_confirm_that_a_proxy_passed_on_before_it_refused_the_answer_is_found_out_by_reading() -> (
+    None
+):
+    story = Story(confirm=[OperatorFault("http_406", "no error object")], read=[READS_PAID])
+    await story.bench.collect(an_attempt())
+    assert story.outcome == PAID
 
 
 @in_virtual_time
@@ -214,7 +248,7 @@ async def test_a_confirm_that_was_not_sent_after_an_unknown_one_stays_a_repeat()
 async def test_a_missing_intent_is_asked_for_again_and_again_and_never_guessed(
     logs: list[MutableMapping[str, Any]],
 ) -> None:
-    story = Story(read=[Missing(), Refused("api_error", "no"), Missing(), READS_PAID])
+    story = Story(read=[Missing(), OperatorFault("not_authorized", "no"), Missing(), READS_PAID])
     await story.bench.collect(an_attempt(payment_intent_id=PI), found=True)
     assert story.journal == [f"read {PI}"] * 4 + ["settle Succeeded"]
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == [

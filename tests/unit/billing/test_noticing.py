@@ -14,7 +14,7 @@ from middleman.domain.ids import ChargeId, NoticeId, PaymentIntentId
 from middleman.domain.intents import IntentSnapshot, IntentStatus
 from middleman.domain.money import Money
 from middleman.ports.errors import TrustLost
-from middleman.ports.processor import Missing, NotSent, Refused
+from middleman.ports.processor import Missing, NotSent, OperatorFault
 from middleman.ports.store import Finding, Look, OpenAttempt, PendingNotice
 
 PI = PaymentIntentId("pi_1")
@@ -76,7 +76,7 @@ async def test_without_an_answer_it_asks_again_and_lets_others_go_ahead() -> Non
     assert desk.deferred == [NOTICE.notice_id] * 2
 
 
-@pytest.mark.parametrize("answer", [Missing(), Refused("resource_missing", "no such intent")])
+@pytest.mark.parametrize("answer", [Missing(), OperatorFault("not_authorized", "check the key")])
 @in_virtual_time
 async def test_an_intent_that_is_bound_and_not_to_be_seen_is_asked_for_until_it_is(answer: object) -> None:
     desk = Desk(answer, answer, snapshot(IntentStatus.SUCCEEDED))

@@ -6,43 +6,53 @@ Stripe says                             on the first send      on a repeat
 no connection                           NotSent                NotSent (of this call)
 timeout, reset, truncated answer        Unknown                Unknown
 5xx, 424, 408                           Unknown                Unknown
-an answer that does not parse or fit    Unknown                Unknown
+a 2xx that does not parse or fit        Unknown                Unknown
 409 (key in use)                        Unknown                Unknown
-429                                     NotSent(rate_limited)  Unknown(rate_limited)
-401, 403                                NotSent                Unknown
+429                                     NotSent                Unknown
 `idempotency_error` (400)               Unknown                Unknown
 `payment_intent_unexpected_state`       Unknown                Unknown
 402, where a card can be declined       Declined, or RequiresAction for `authentication_required`
-any other 4xx                           Refused                Refused (of this call)
+400 or 404 that concerns the payer      Refused                Refused (of this call)
+everything else, with or without JSON   OperatorFault          OperatorFault (of this call)
 ======================================  =====================  ============================
 
-401 and 403 are the operator's trouble, not the customer's: nothing was executed, and nobody is declined for it.
+A 429 tells for whom it is by `Stripe-Rate-Limited-Reason`: for one object (`lock_timeout`), for the account
+(`global-…`), else for the endpoint. What concerns the payer stands in `middleman.adapters.stripe.refusals`. 401 and 403
+are the operator's: nothing was executed, and nobody is declined for it.
 `idempotency_error` means that the key was used with other parameters, so something *was* executed under it.
-Sources: https://docs.stripe.com/error-codes, https://docs.stripe.com/api/idempotent_requests.
+Sources: https://docs.stripe.com/error-codes, https://docs.stripe.com/api/idempotent_requests,
+https://docs.stripe.com/rate-limits.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import stripe
 
 from middleman.adapters.stripe.connection import never_sent
+from middleman.adapters.stripe.refusals import concerns_callers_value, concerns_payer, is_decline
 from middleman.adapters.stripe.texts import identifier, text
 from middleman.domain.attempts import Declined, RequiresAction, Unknown
 from middleman.domain.ids import ChargeId
 from middleman.domain.intents import AUTHENTICATION_REQUIRED
 from middleman.ports.processor import (
+    ACCOUNT_RATE_LIMITED,
     CONNECTION_LOST,
     NO_CONNECTION,
+    OBJECT_BUSY,
     RATE_LIMITED,
     REMEMBERED_FAILURE,
     TIMEOUT,
     NotSent,
+    OperatorFault,
     Refused,
 )
 
 UNEXPECTED_STATE = "payment_intent_unexpected_state"
 _REPLAYED = "idempotent-replayed"
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_OF_ONE_OBJECT = frozenset({"lock_timeout", "resource-specific"})
 
 
 def from_connection_error(error: stripe.APIConnectionError) -> NotSent | Unknown:
@@ -53,30 +63,41 @@ def from_connection_error(error: stripe.APIConnectionError) -> NotSent | Unknown
     return Unknown(TIMEOUT if isinstance(error.__cause__, TimeoutError) else CONNECTION_LOST, cause)
 
 
-def from_error(error: stripe.StripeError, *, repeat: bool) -> Refused | Unknown | NotSent:
-    """Any answer with an error status that is no decline."""
+def from_error(
+    error: stripe.StripeError, *, repeat: bool, callers: tuple[str, ...] = ()
+) -> Refused | OperatorFault | Unknown | NotSent:
+    """Any answer with an error status that is no decline. `callers`: the parameters that our API's caller chose."""
     status = error.http_status or 0
     body = error_body(error)
     code = text(body.get("code")) or text(body.get("type")) or f"http_{status}"
     message = text(body.get("message")) or ""
+    replayed = header(error, _REPLAYED) == "true"
     if status == 429:
         return _rate_limited(error, repeat=repeat)
     if status in (401, 403):
         # Stripe's message quotes the key, masked; ours does not quote it at all.
-        detail = f"the processor answered {status}: check STRIPE_API_KEY and its permissions"
-        return Unknown("not_authorized", detail) if repeat else NotSent("not_authorized", detail=detail)
+        return OperatorFault(
+            "not_authorized", f"the processor answered {status}: check STRIPE_API_KEY and its permissions"
+        )
     if status == 409:
         return Unknown("key_in_use", code)
     if status >= 500 or status in (408, 424):
-        replayed = header(error, _REPLAYED) == "true"
         return Unknown(REMEMBERED_FAILURE if replayed else "server_error", f"http {status}")
     if body.get("type") == "idempotency_error":
         return Unknown("idempotency_error", message)
     if code == UNEXPECTED_STATE:
         return Unknown("unexpected_state", message)
-    if not 400 <= status < 500 or not body:
+    if not 300 <= status < 500:
         return Unknown("garbled", f"http {status}")
-    return Refused(code, message, text(body.get("param")))
+    if status in (400, 402, 404) and (concerns_payer(body) or concerns_callers_value(body, callers)):
+        return Refused(code, message, text(body.get("param")), replayed)
+    return _operator_fault(error, status, body, replayed)
+
+
+def from_read_error(error: stripe.StripeError) -> OperatorFault | Unknown | NotSent:
+    """The same for a request that changes nothing: it has no payer whom a refusal could concern."""
+    answer = from_error(error, repeat=False)
+    return OperatorFault(answer.code, answer.message) if isinstance(answer, Refused) else answer
 
 
 def decline(error: stripe.StripeError) -> Declined | RequiresAction | None:
@@ -90,9 +111,9 @@ def decline(error: stripe.StripeError) -> Declined | RequiresAction | None:
 
 
 def card_error(error: stripe.StripeError) -> Declined | None:
-    """What a 402 says about the card, or None when the error is no 402."""
+    """What a 402 says about the card, or None when the error is no 402, or says nothing about a card."""
     body = error_body(error)
-    return parse_decline(body) if error.http_status == 402 and body else None
+    return parse_decline(body) if error.http_status == 402 and is_decline(body) else None
 
 
 def is_missing(error: stripe.StripeError) -> bool:
@@ -130,11 +151,29 @@ def header(error: stripe.StripeError, name: str) -> str | None:
     return next((str(value) for key, value in headers.items() if key.lower() == name), None)
 
 
+def _operator_fault(
+    error: stripe.StripeError, status: int, body: Mapping[str, Any], replayed: bool
+) -> OperatorFault:
+    """What concerns nobody but us, named by few words: the code becomes a metric's label."""
+    codes = (text(body.get(key)) for key in ("code", "type"))
+    code = next((code for code in codes if code and _CODE.fullmatch(code)), f"http_{status}")
+    message = (
+        text(body.get("message")) or f"the answer is not the processor's: http {status}, no error object"
+    )
+    param = text(body.get("param"))
+    return OperatorFault(code, f"{message} (param: {param})" if param else message, replayed)
+
+
 def _rate_limited(error: stripe.StripeError, *, repeat: bool) -> NotSent | Unknown:
-    reason = header(error, "stripe-rate-limited-reason") or "no reason given"
+    why = header(error, "stripe-rate-limited-reason") or text(error_body(error).get("code")) or ""
+    if why in _OF_ONE_OBJECT or error_body(error).get("code") == "lock_timeout":
+        reason = OBJECT_BUSY
+    else:
+        reason = ACCOUNT_RATE_LIMITED if why.startswith("global-") else RATE_LIMITED
+    detail = why or "no reason given"
     if repeat:
-        return Unknown(RATE_LIMITED, reason)
-    return NotSent(RATE_LIMITED, _seconds(header(error, "retry-after")), reason)
+        return Unknown(reason, detail)
+    return NotSent(reason, _seconds(header(error, "retry-after")), detail)
 
 
 def _seconds(text: str | None) -> float | None:

@@ -2,9 +2,11 @@
 
 The SDK's aiohttp client lets errors while *reading* an answer escape as raw aiohttp exceptions, and hides
 behind one exception whether a request was ever sent. `PooledClient` turns every network failure into the
-SDK's `APIConnectionError` with the cause attached; `never_sent` reads the cause.
+SDK's `APIConnectionError` with the cause attached; `never_sent` reads the cause. A refusal that is not the
+processor's own, such as a proxy's, becomes an `APIError` that keeps its status.
 """
 
+import json
 import ssl
 
 import aiohttp
@@ -40,11 +42,24 @@ class PooledClient(stripe.AIOHTTPClient):
     async def request_async(self, method, url, headers, post_data=None):  # type: ignore[no-untyped-def]  # the SDK's signature is untyped
         """The body as bytes, the status and the headers; any network failure as `APIConnectionError`."""
         try:
-            return await super().request_async(method, url, headers, post_data)
+            body, status, answered = await super().request_async(method, url, headers, post_data)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise stripe.APIConnectionError(  # type: ignore[no-untyped-call]  # the SDK's constructor is untyped
                 f"the answer could not be read: {type(error).__name__}", should_retry=False
             ) from error
+        if 300 <= status < 500 and not _is_stripes(body):
+            # The SDK trips over JSON of another shape and would lose the status, which tells whose refusal it is.
+            raise stripe.APIError("not the processor's answer", body, status, None, dict(answered))
+        return body, status, answered
+
+
+def _is_stripes(body: bytes) -> bool:
+    """Whether a refusal has the processor's shape: a JSON object with an object `error`."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("error"), dict)
 
 
 def never_sent(error: stripe.APIConnectionError) -> bool:

@@ -35,6 +35,7 @@ from middleman.ports.processor import (
     ListIntents,
     Missing,
     NotSent,
+    OperatorFault,
     Refused,
 )
 
@@ -59,7 +60,7 @@ class StripeProcessor:
 
     async def create_intent(
         self, request: CreateIntent, *, repeat: bool = False, guard: Guard | None = None
-    ) -> Created | Refused | Unknown | NotSent:
+    ) -> Created | Refused | OperatorFault | Unknown | NotSent:
         try:
             amount = to_processor_amount(request.amount)
         except MoneyError as reason:
@@ -84,7 +85,7 @@ class StripeProcessor:
 
     async def confirm_intent(
         self, request: ConfirmIntent, *, repeat: bool = False, guard: Guard | None = None
-    ) -> Succeeded | Declined | RequiresAction | Refused | Unknown | NotSent:
+    ) -> Succeeded | Declined | RequiresAction | Refused | OperatorFault | Unknown | NotSent:
         path = f"/v1/payment_intents/{_segment(request.intent_id)}/confirm"
         params = {"payment_method": request.payment_method, "off_session": True}
         reply = await self._stripe.post(path, params, request.idempotency_key, guard)
@@ -100,13 +101,13 @@ class StripeProcessor:
 
     async def read_intent(
         self, intent_id: PaymentIntentId, *, guard: Guard | None = None
-    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+    ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
         reply = await self._stripe.get(f"/v1/payment_intents/{_segment(intent_id)}", {}, guard)
         return _intent(reply, intent_id)
 
     async def cancel_intent(
         self, intent_id: PaymentIntentId, *, guard: Guard | None = None
-    ) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+    ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
         # Canceling twice does no harm, while a remembered answer would tell how the intent stood then.
         path = f"/v1/payment_intents/{_segment(intent_id)}/cancel"
         reply = await self._stripe.post_afresh(path, guard)
@@ -114,7 +115,7 @@ class StripeProcessor:
             return await self.read_intent(intent_id, guard=guard)
         return _intent(reply, intent_id)
 
-    async def list_intents(self, request: ListIntents) -> IntentPage | Refused | Unknown | NotSent:
+    async def list_intents(self, request: ListIntents) -> IntentPage | OperatorFault | Unknown | NotSent:
         params: dict[str, Any] = {
             "limit": request.limit,
             "customer": request.customer_id,
@@ -124,7 +125,7 @@ class StripeProcessor:
         reply = await self._stripe.get("/v1/payment_intents", _given(params))
         match reply:
             case stripe.StripeError():
-                return answers.from_error(reply, repeat=False)
+                return answers.from_read_error(reply)
             case Unknown() | NotSent():
                 return reply
         try:
@@ -134,12 +135,12 @@ class StripeProcessor:
 
     async def create_customer(
         self, request: CreateCustomer, *, repeat: bool = False
-    ) -> CustomerCreated | Refused | Unknown | NotSent:
+    ) -> CustomerCreated | Refused | OperatorFault | Unknown | NotSent:
         params = {"email": request.email, "name": request.name, "metadata": dict(request.metadata) or None}
         reply = await self._stripe.post("/v1/customers", _given(params), request.idempotency_key)
         match reply:
             case stripe.StripeError():
-                return answers.from_error(reply, repeat=repeat)
+                return answers.from_error(reply, repeat=repeat, callers=("email", "name", "metadata"))
             case Unknown() | NotSent():
                 return reply
         try:
@@ -149,7 +150,7 @@ class StripeProcessor:
 
     async def attach_payment_method(
         self, request: AttachPaymentMethod, *, repeat: bool = False
-    ) -> Attached | Declined | Refused | Unknown | NotSent:
+    ) -> Attached | Declined | Refused | OperatorFault | Unknown | NotSent:
         path = f"/v1/payment_methods/{_segment(request.payment_method)}/attach"
         reply = await self._stripe.post(path, {"customer": request.customer_id}, request.idempotency_key)
         match reply:
@@ -171,12 +172,12 @@ class StripeProcessor:
 
 def _intent(
     reply: Mapping[str, Any] | stripe.StripeError | Unknown | NotSent, intent_id: PaymentIntentId
-) -> IntentSnapshot | Missing | Refused | Unknown | NotSent:
+) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
     match reply:
         case stripe.StripeError():
             if answers.is_missing(reply):
                 return Missing()
-            return answers.from_error(reply, repeat=False)
+            return answers.from_read_error(reply)
         case Unknown() | NotSent():
             return reply
     try:

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from middleman.billing.accounts import ProcessorRefused, ProcessorUnavailable
+from middleman.billing.accounts import ProcessorMisconfigured, ProcessorRefused, ProcessorUnavailable
 from middleman.billing.once import OutsideTooSlow
 from middleman.domain.attempts import Declined
 from middleman.domain.money import MoneyError
@@ -51,6 +51,7 @@ TITLES: Mapping[str, str] = {
     "internal-error": "Something went wrong on our side",
     "database-unavailable": "The database does not answer",
     "processor-unavailable": "The payment processor gave no definite answer",
+    "processor-misconfigured": "The payment processor refuses this system",
     "overloaded": "Too many requests at once",
 }
 
@@ -117,6 +118,13 @@ def problem_of(error: Exception) -> Problem:
         case ProcessorRefused():
             extra = {"processor_code": error.code, "processor_param": error.param}
             return Problem(422, "processor-refused", str(error), extra=extra)
+        case ProcessorMisconfigured():
+            key = "a fresh" if error.replayed else "the same"
+            detail = (
+                f"{error} ({error.code}). No value of your request is at fault, and the operator has to act. "
+                f"Repeat the request later with {key} Idempotency-Key."
+            )
+            return Problem(503, "processor-misconfigured", detail, headers={"Retry-After": "60"})
         case ProcessorUnavailable() | OutsideTooSlow():
             asked_for_s = error.retry_after_s if isinstance(error, ProcessorUnavailable) else None
             wait = {"Retry-After": str(max(1, round(asked_for_s or 2)))}
