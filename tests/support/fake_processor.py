@@ -24,6 +24,7 @@ from middleman.domain.ids import ChargeId, PaymentIntentId, PaymentMethodId, Pro
 from middleman.domain.intents import IntentSnapshot, IntentStatus
 from middleman.domain.money import MoneyError, to_processor_amount
 from middleman.ports.processor import (
+    AMOUNT_DIFFERS,
     RATE_LIMITED,
     Attached,
     AttachPaymentMethod,
@@ -88,6 +89,7 @@ class _Rule:
     times: int
     retry_after_s: float | None
     remembered: bool = False  # an `OperatorFault` only
+    executed: bool = True  # with no fault: whether the request was executed before it was answered with 500
 
 
 @dataclass(slots=True)
@@ -113,6 +115,9 @@ class FakeProcessor:
     _memory: dict[IdempotencyKey, _Memory] = field(default_factory=dict)
     _rules: dict[Operation, deque[_Rule]] = field(default_factory=dict)
     _verdicts: deque[Verdict] = field(default_factory=deque)
+    _always_500: dict[Operation, str] = field(default_factory=dict)
+    _stay_in_processing: int = 0
+    _another_amount: int = 0
     _counter: int = 0
 
     # What a test arranges and looks at.
@@ -123,9 +128,28 @@ class FakeProcessor:
         """The next `times` calls of this operation meet the fault; rules are used up in order."""
         self._rules.setdefault(operation, deque()).append(_Rule(fault, times, retry_after_s))
 
-    def store_500(self, operation: Operation) -> None:
-        """The next call of this operation is executed, and a 500 is remembered as the answer to its key."""
-        self._rules.setdefault(operation, deque()).append(_Rule(None, 1, None))
+    def store_500(self, operation: Operation, *, executed: bool = True) -> None:
+        """The next call of this operation gets a 500, which is remembered as the answer to its key."""
+        self._rules.setdefault(operation, deque()).append(_Rule(None, 1, None, executed=executed))
+
+    def always_500(self, operation: Operation, customers: str) -> None:
+        """Calls for customers whose id begins so get a fresh 500 each time, and nothing is executed."""
+        self._always_500[operation] = customers
+
+    def stay_in_processing(self, times: int) -> None:
+        """The next `times` confirms that are executed leave their intent in `processing`."""
+        self._stay_in_processing += times
+
+    def finish_processing(self, status: IntentStatus) -> None:
+        """Every intent in `processing` is decided so."""
+        for intent_id, intent in self.intents.items():
+            if intent.status is IntentStatus.PROCESSING:
+                charge_id = ChargeId(self._new_id("ch"))
+                self.intents[intent_id] = replace(intent, status=status, latest_charge_id=charge_id)
+
+    def charge_another_amount(self, times: int) -> None:
+        """The next `times` intents ask for one minor unit more than they were created for."""
+        self._another_amount += times
 
     def refuse_us(
         self, operation: Operation, fault: OperatorFault, *, times: int = 1, remembered: bool = False
@@ -161,10 +185,14 @@ class FakeProcessor:
             if request.customer_id not in self._customers:
                 return Refused("resource_missing", f"No such customer: {request.customer_id}", "customer")
             intent_id = PaymentIntentId(self._new_id("pi"))
+            amount = request.amount
+            if self._another_amount > 0:
+                self._another_amount -= 1
+                amount = replace(amount, amount_minor=amount.amount_minor + 1)
             self.intents[intent_id] = IntentSnapshot(
                 intent_id,
                 IntentStatus.REQUIRES_PAYMENT_METHOD,
-                request.amount,
+                amount,
                 request.customer_id,
                 dict(request.metadata),
                 created_s=self.now_s(),
@@ -272,6 +300,10 @@ class FakeProcessor:
         if guard is not None:
             guard()
         self.calls.append(Call(operation, key, repeat, subject))
+        if operation in self._always_500 and self._customer_of(request).startswith(
+            self._always_500[operation]
+        ):
+            return _Rule(Fault.UNKNOWN_BEFORE, 1, None)
         rules = self._rules.get(operation)
         if not rules:
             return None
@@ -300,6 +332,9 @@ class FakeProcessor:
             unanswered = self._unanswered(rule, repeat=repeat)
             assert unanswered is not None
             return unanswered
+        if rule is not None and rule.fault is None and not rule.executed:
+            self._memory[key] = _Memory(request, Unknown("server_error_replayed", "http 500"))
+            return Unknown("server_error", "http 500")
         if known is not None and known.request != request:
             return Unknown("idempotency_error", "the key was used for another request")
         if known is None:
@@ -344,6 +379,12 @@ class FakeProcessor:
         if not token.startswith("pm_card_"):
             return Refused("resource_missing", f"No such payment method: {token}", "payment_method")
         verdict = self._verdicts.popleft() if self._verdicts else BEHAVIOUR.get(token)
+        if intent.status is IntentStatus.PROCESSING:
+            return Unknown("unexpected_state", f"the intent is {intent.status}")
+        if self._stay_in_processing > 0:
+            self._stay_in_processing -= 1
+            self.intents[intent.intent_id] = replace(intent, status=IntentStatus.PROCESSING)
+            return Unknown("processing")
         charge_id = ChargeId(self._new_id("ch"))
         intent = replace(intent, latest_charge_id=charge_id)
         if verdict is None:
@@ -353,6 +394,8 @@ class FakeProcessor:
                 payment_method=request.payment_method,
                 last_decline=None,
             )
+            if request.amount not in (None, intent.amount):
+                return Unknown(AMOUNT_DIFFERS)
             return Succeeded(charge_id)
         verdict = replace(verdict, charge_id=charge_id)
         trace = verdict if isinstance(verdict, Declined) else Declined(verdict.code, charge_id=charge_id)
@@ -360,6 +403,11 @@ class FakeProcessor:
             intent, status=IntentStatus.REQUIRES_PAYMENT_METHOD, last_decline=trace
         )
         return verdict
+
+    def _customer_of(self, request: object) -> str:
+        if isinstance(request, ConfirmIntent):
+            return str(self.intents[request.intent_id].customer_id)
+        return str(getattr(request, "customer_id", ""))
 
     def _new_id(self, prefix: str) -> str:
         self._counter += 1

@@ -13,7 +13,10 @@ from middleman.ports.store import (
     Claim,
     Finding,
     Look,
+    NextKeys,
     OpenAttempt,
+    ParkedAttempt,
+    ParkedNotice,
     PendingNotice,
     SettledAttempt,
     StoreRefused,
@@ -45,6 +48,10 @@ class MemoryStore:
     heeded: list[Look] = field(default_factory=list)
     odd: set[SubscriptionId] = field(default_factory=set)
     starts: dict[SubscriptionId, datetime] = field(default_factory=dict)
+    parked: list[AttemptId] = field(default_factory=list)  # open, and due for a try
+    parks: list[ParkedAttempt] = field(default_factory=list)
+    notice_parks: list[ParkedNotice] = field(default_factory=list)
+    keys: list[NextKeys] = field(default_factory=list)
     raises: BaseException | None = None
     answers_after_s: float = 0.0
 
@@ -115,11 +122,30 @@ class MemoryTransaction:
 
     async def open_attempts(self, after: AttemptId | None, limit: int) -> Sequence[OpenAttempt]:
         self.store.refuse("open_attempts")
-        attempts = list(self.store.open.values())
+        attempts = [each for each in self.store.open.values() if each.attempt_id not in self.store.parked]
         start = 0 if after is None else [each.attempt_id for each in attempts].index(after) + 1
         page = attempts[start : start + limit]
         self.store.journal.append(f"open_attempts {len(page)}")
         return page
+
+    async def parked_attempts(self, limit: int, carried: Collection[AttemptId]) -> Sequence[OpenAttempt]:
+        due = [each for each in self.store.parked if each not in carried]
+        return [self.store.open[each] for each in due[:limit]]
+
+    async def parked_notices(self, limit: int, carried: Collection[NoticeId]) -> Sequence[PendingNotice]:
+        return []
+
+    async def park_attempts(self, parked: Sequence[ParkedAttempt]) -> None:
+        self.store.refuse("park_attempts")
+        self.store.parks += parked
+
+    async def park_notices(self, parked: Sequence[ParkedNotice]) -> None:
+        self.store.refuse("park_notices")
+        self.store.notice_parks += parked
+
+    async def use_next_keys(self, keys: Sequence[NextKeys]) -> None:
+        self.store.refuse("use_next_keys")
+        self.store.keys += keys
 
     async def bind(self, bindings: Sequence[Binding]) -> Mapping[InvoiceId, PaymentIntentId]:
         self.store.refuse("bind")

@@ -130,6 +130,7 @@ class MemoryLedger:
         self.bound: dict[InvoiceId, PaymentIntentId] = {}
         self.unknown: list[tuple[AttemptId, str]] = []
         self.settled: list[tuple[AttemptId, DefiniteOutcome]] = []
+        self.parked: list[tuple[AttemptId, str, int]] = []
         self.before_write: Callable[[str], Awaitable[None]] | None = None
         self.after_write: Callable[[str], Awaitable[None]] | None = None
 
@@ -145,6 +146,13 @@ class MemoryLedger:
         self.unknown.append((attempt.attempt_id, reason))
         self.journal.append(f"unknown {reason}")
         await self._around("unknown", self.after_write)
+
+    async def park(self, attempt: OpenAttempt, reason: str, *, times: int) -> None:
+        self.parked.append((attempt.attempt_id, reason, times))
+        self.journal.append(f"park {reason}")
+
+    async def use_next_keys(self, attempt: OpenAttempt) -> None:
+        self.journal.append(f"next keys {attempt.create_key_no} {attempt.confirm_key_no}")
 
     async def settle(self, attempt: OpenAttempt, outcome: DefiniteOutcome) -> None:
         await self._around("settle", self.before_write)

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from middleman.billing.draining import done_before, drains_within
 from middleman.billing.observer import BillingObserver
 from middleman.billing.pace import Slots
+from middleman.billing.parking import Answers, ParkingPolicy
 from middleman.billing.rate_limit import MAX_HOLD_S, RateLimiter
 from middleman.billing.reach import ProcessorReach
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
@@ -18,6 +20,7 @@ from middleman.ports.processor import (
     ACCOUNT_RATE_LIMITED,
     NOTHING_CAME_BACK,
     RATE_LIMITED,
+    REMEMBERED_FAILURE,
     ConfirmIntent,
     Created,
     CreateIntent,
@@ -37,38 +40,98 @@ AnswerT = TypeVar("AnswerT", bound=object)
 _LISTED_PAGES = 5
 
 
+@dataclass(frozen=True, slots=True)
+class NotListed:
+    """The processor lists no such payment intent."""
+
+
 class Draining(Exception):
     """The replica is going: no call starts any more, and what is open is left to the successor."""
 
 
+def is_stored(answer: object) -> bool:
+    """Whether the processor gives this failure under the same key again, for a day, whatever has changed since."""
+    match answer:
+        case Unknown() as unknown:
+            return unknown.reason == REMEMBERED_FAILURE
+        case (Refused() | OperatorFault()) as refused:
+            return refused.replayed
+        case _:
+            return False
+
+
+class NoAnswer(Exception):
+    """The request waits no longer in its slot: it is to be parked (`middleman.billing.parking`).
+
+    `reason` is that of the last `Unknown` or `NotSent`. `is_its_own`: others are answered meanwhile.
+    """
+
+    def __init__(self, reason: str, *, is_its_own: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_its_own = is_its_own
+
+
 class Pauses:
-    """Growing pauses between tries, ended at once by draining."""
+    """Growing pauses between the tries of one request, ended at once by draining."""
 
     def __init__(
         self,
         draining: asyncio.Event,
+        clock: Clock,
         uniform: Callable[[], float],
         initial_s: float,
         max_s: float,
+        answers: Answers,
+        policy: ParkingPolicy,
+        *,
         on_pause: Callable[[], None],
+        is_full: Callable[[], bool],
+        was_parked: bool,
     ) -> None:
         self._draining = draining
-        self._on_pause = on_pause
+        self._clock = clock
         self._uniform = uniform
         self._next_s = initial_s
         self._max_s = max_s
+        self._answers = answers
+        self._policy = policy
+        self._on_pause = on_pause
+        self._is_full = is_full
+        self._was_parked = was_parked
+        self._began_s = self._failed_at_s = clock.boottime_s()
+        self._tries = 0
 
-    async def wait(self, at_least_s: float | None = None) -> None:
+    async def wait(self, step: str, unanswered: Unknown | NotSent | OperatorFault) -> None:
         """Wait for the next pause, or longer where the processor asked for it, up to `MAX_HOLD_S`.
+
+        `unanswered` is what the last try of `step` came to.
 
         Raises:
             Draining: the replica drains; there will be no further try.
+            NoAnswer: the next try is not made from this slot.
         """
         self._on_pause()
-        pause_s = max(self._next_s * (0.5 + self._uniform() / 2), min(at_least_s or 0.0, MAX_HOLD_S))
+        self._park_where_due(
+            step, unanswered.code if isinstance(unanswered, OperatorFault) else unanswered.reason
+        )
+        asked_s = (unanswered.retry_after_s if isinstance(unanswered, NotSent) else None) or 0.0
+        pause_s = max(self._next_s * (0.5 + self._uniform() / 2), min(asked_s, MAX_HOLD_S))
         self._next_s = min(self._next_s * 2, self._max_s)
         if await drains_within(self._draining, pause_s):
             raise Draining
+
+    def _park_where_due(self, step: str, reason: str) -> None:
+        now_s = self._clock.boottime_s()
+        is_its_own = self._answers.others_are_answered(step, reason, self._failed_at_s)
+        self._failed_at_s = now_s
+        self._tries += 1
+        if self._was_parked:
+            raise NoAnswer(reason, is_its_own=is_its_own)
+        if self._policy.is_patient(self._tries, now_s - self._began_s):
+            return
+        if is_its_own or (self._is_full() and self._answers.may_make_room(reason)):
+            raise NoAnswer(reason, is_its_own=is_its_own)
 
 
 class ProcessorCalls:
@@ -89,9 +152,12 @@ class ProcessorCalls:
         clock: Clock,
         uniform: Callable[[], float],
         observer: BillingObserver,
+        is_full: Callable[[], bool] = lambda: False,
+        parking: ParkingPolicy | None = None,
         retry_initial_s: float = 0.05,
         retry_max_s: float = 5.0,
     ) -> None:
+        """`is_full`: no more requests fit into the leader, so that one of them may have to make room."""
         self._processor = processor
         self._trust = trust
         self._draining = draining
@@ -101,11 +167,27 @@ class ProcessorCalls:
         self._clock = clock
         self._uniform = uniform
         self._observer = observer
+        self._is_full = is_full
+        self._parking = parking or ParkingPolicy()
+        self._answers = Answers(clock, self._parking)
         self._retry_s = (retry_initial_s, retry_max_s)
 
-    def pauses(self, on_pause: Callable[[], None]) -> Pauses:
-        """The pauses between the tries of one request; `on_pause` is called at the start of each."""
-        return Pauses(self._draining, self._uniform, *self._retry_s, on_pause)
+    def pauses(self, on_pause: Callable[[], None], *, was_parked: bool = False) -> Pauses:
+        """The pauses between the tries of one request; `on_pause` is called at the start of each.
+
+        A request that `was_parked` gets one try.
+        """
+        return Pauses(
+            self._draining,
+            self._clock,
+            self._uniform,
+            *self._retry_s,
+            self._answers,
+            self._parking,
+            on_pause=on_pause,
+            is_full=self._is_full,
+            was_parked=was_parked,
+        )
 
     async def create(
         self, request: CreateIntent, *, repeat: bool
@@ -132,8 +214,8 @@ class ProcessorCalls:
         guard = self._trust.require
         return await self._call("read", lambda: self._processor.read_intent(intent_id, guard=guard))
 
-    async def find_created(self, request: CreateIntent, name: str) -> PaymentIntentId | None:
-        """The customer's newest intent whose metadata `name` is that of `request`; None: not found or no answer.
+    async def find_created(self, request: CreateIntent, name: str) -> PaymentIntentId | NotListed | None:
+        """The customer's newest intent whose metadata `name` is that of `request`; None where no answer is certain.
 
         Lists are consistent, unlike search (https://docs.stripe.com/search#data-freshness).
         """
@@ -147,7 +229,7 @@ class ProcessorCalls:
                 if intent.metadata.get(name) == request.metadata[name]:
                     return intent.intent_id
             if not page.has_more or not page.intents:
-                return None
+                return NotListed()
             after = page.intents[-1].intent_id
         return None
 
@@ -161,6 +243,8 @@ class ProcessorCalls:
             answer = await call()
             took_s = self._clock.boottime_s() - started_s
         self._observer.called(step, type(answer).__name__, took_s)
+        if not isinstance(answer, NotSent | Unknown | OperatorFault) or is_stored(answer):
+            self._answers.answered(step)
         if isinstance(answer, NotSent | Unknown) and answer.reason in (RATE_LIMITED, ACCOUNT_RATE_LIMITED):
             self._limiter.throttled(step, answer.retry_after_s if isinstance(answer, NotSent) else None)
         else:

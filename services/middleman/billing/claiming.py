@@ -13,6 +13,7 @@ from middleman.billing.draining import done_before, drains_within
 from middleman.billing.due import DueClaims
 from middleman.billing.in_flight import InFlight
 from middleman.billing.observer import BillingObserver
+from middleman.billing.parked_work import ParkedWork
 from middleman.billing.patience import Patience
 from middleman.ports.clock import Clock
 from middleman.ports.failpoints import Failpoints
@@ -60,7 +61,9 @@ class Claimer:
     failpoints: Failpoints
     observer: BillingObserver
     patience: Patience
+    parked: ParkedWork
     batch: int
+    claim_room: int
     idle_poll_s: float
     sweep_interval_s: float = 60.0
 
@@ -87,6 +90,7 @@ class Claimer:
                 elif self.clock.boottime_s() - looked_at_s >= self.sweep_interval_s:
                     await self._sweep()
                     looked_at_s = self.clock.boottime_s()
+                await self._try_parked()
                 batch = min(_FIRST_BATCH, self.batch) if first else self.batch
                 more = await self._claim(batch)
             except StoreUnavailable as error:
@@ -156,14 +160,30 @@ class Claimer:
                 return
             last = page[-1].attempt_id
 
+    async def _try_parked(self) -> None:
+        """Take on parked attempts and notices that are due for a try, as far as their budget goes."""
+        limit = self.parked.allowed(self.in_flight.ids(), self.in_flight.room)
+        if not limit:
+            return
+        async with self.patience.transaction(self.store, self.term) as transaction:
+            attempts, notices = await self.parked.due(transaction, limit)
+        self.parked.took(attempts, notices)
+        for attempt in attempts:
+            self.take_on(attempt, found=True)
+        for notice in notices:
+            self.look_into(notice)
+
     async def _claim(self, batch: int) -> bool:
         """Claim what is due, as far as there is room; returns whether more may be due already."""
-        await done_before(self.draining, self.in_flight.until_room(max(1, batch // 2)))
+        await done_before(self.draining, self.in_flight.until_room(min(self.claim_room, batch)))
         if self.draining.is_set():
             return False
         await self.failpoints.hit("before_claim")
         limit = min(batch, self.in_flight.room)
-        due_limit = limit - limit // _RESERVED_ONE_IN
+        reserved = (
+            0 if batch < self.batch else max(1, limit // _RESERVED_ONE_IN)
+        )  # a term's first batch is all for periods
+        due_limit = max(1, limit - reserved)
         due = await self.due.claim(due_limit, end_limit=self.batch)
         await self._start(due)
         opened = len(due.attempts)

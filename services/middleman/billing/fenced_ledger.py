@@ -7,6 +7,7 @@ import structlog
 
 from middleman.billing.batcher import Batcher
 from middleman.billing.observer import BillingObserver
+from middleman.billing.parking import ParkingPolicy
 from middleman.billing.patience import Patience
 from middleman.domain.attempts import DefiniteOutcome, settle
 from middleman.domain.dunning import DunningPolicy
@@ -16,7 +17,11 @@ from middleman.ports.store import (
     Binding,
     FencedTransaction,
     Look,
+    NextKeys,
     OpenAttempt,
+    ParkedAttempt,
+    ParkedNotice,
+    PendingNotice,
     SettledAttempt,
     Store,
     StoreUnavailable,
@@ -34,7 +39,7 @@ _RETRY_MAX_S = 1.0
 
 
 class FencedLedger:
-    """`Ledger` for one term: bind, unknown, settle and heed, each through a batcher of its own."""
+    """`Ledger` for one term: each kind of write through a batcher of its own."""
 
     def __init__(
         self,
@@ -49,7 +54,9 @@ class FencedLedger:
         *,
         batch_limit: int,
         linger_s: float,
+        parking: ParkingPolicy | None = None,
     ) -> None:
+        self._parking = parking or ParkingPolicy()
         self._term = term
         self._store = store
         self._trust = trust
@@ -62,6 +69,9 @@ class FencedLedger:
         self._unknowns = Batcher(self._flush_unknown, limit=batch_limit, linger_s=linger_s)
         self._settles = Batcher(self._flush_settled, limit=batch_limit, linger_s=linger_s)
         self._heeds = Batcher(self._flush_heeded, limit=batch_limit, linger_s=linger_s)
+        self._keys = Batcher(self._flush_keys, limit=batch_limit, linger_s=linger_s)
+        self._parks = Batcher(self._flush_parked, limit=batch_limit, linger_s=linger_s)
+        self._notice_parks = Batcher(self._flush_parked_notices, limit=batch_limit, linger_s=linger_s)
 
     @property
     def runs(self) -> Sequence[Callable[[], Coroutine[None, None, None]]]:
@@ -82,6 +92,35 @@ class FencedLedger:
         self._observer.became_unknown(reason)
         await self._unknowns.submit(UnknownAttempt(attempt.attempt_id, reason))
 
+    async def park(self, attempt: OpenAttempt, reason: str, *, times: int) -> None:
+        """See `middleman.billing.collect.Ledger.park`."""
+        parked_s = self._parked_s(times)
+        facts = {"attempt": attempt.attempt_id, "reason": reason, "times": times, "parked_s": parked_s}
+        if attempt.parked_count == 0:
+            log.warning("attempt.parked", **facts)
+        else:
+            log.info("attempt.parked", **facts)
+        await self._parks.submit(ParkedAttempt(attempt.attempt_id, reason, times, parked_s))
+        self._observer.parked(reason)
+
+    async def park_notice(self, notice: PendingNotice, *, times: int) -> None:
+        """See `middleman.billing.noticing.NoticeLedger.park_notice`."""
+        parked_s = self._parked_s(times)
+        log.info("notice.parked", notice=notice.notice_id, times=times, parked_s=parked_s)
+        await self._notice_parks.submit(ParkedNotice(notice.notice_id, times, parked_s))
+
+    async def use_next_keys(self, attempt: OpenAttempt) -> None:
+        """See `middleman.billing.collect.Ledger.use_next_keys`."""
+        log.warning(
+            "attempt.key_renewed",
+            attempt=attempt.attempt_id,
+            create_key_no=attempt.create_key_no,
+            confirm_key_no=attempt.confirm_key_no,
+        )
+        await self._keys.submit(
+            NextKeys(attempt.attempt_id, attempt.invoice_id, attempt.create_key_no, attempt.confirm_key_no)
+        )
+
     async def settle(self, attempt: OpenAttempt, outcome: DefiniteOutcome) -> None:
         """See `middleman.billing.collect.Ledger.settle`."""
         settlement = settle(outcome, attempt_no=attempt.attempt_no, policy=self._policy)
@@ -94,7 +133,19 @@ class FencedLedger:
 
     @property
     def _batchers(self) -> tuple[Batcher[Any, Any], ...]:
-        return (self._binds, self._unknowns, self._settles, self._heeds)
+        return (
+            self._binds,
+            self._unknowns,
+            self._settles,
+            self._heeds,
+            self._keys,
+            self._parks,
+            self._notice_parks,
+        )
+
+    def _parked_s(self, times: int) -> float:
+        """Spread by chance, so that what was parked together is not due together."""
+        return round(self._parking.parked_s(times) * (0.75 + self._uniform() / 2), 3)
 
     async def _flush_bindings(self, bindings: Sequence[Binding]) -> Sequence[PaymentIntentId]:
         recorded = await self._fenced("bind", len(bindings), lambda tx: tx.bind(bindings))
@@ -107,6 +158,18 @@ class FencedLedger:
     async def _flush_settled(self, settled: Sequence[SettledAttempt]) -> Sequence[None]:
         await self._fenced("settle", len(settled), lambda tx: tx.settle(settled))
         return [None] * len(settled)
+
+    async def _flush_keys(self, keys: Sequence[NextKeys]) -> Sequence[None]:
+        await self._fenced("keys", len(keys), lambda tx: tx.use_next_keys(keys))
+        return [None] * len(keys)
+
+    async def _flush_parked(self, parked: Sequence[ParkedAttempt]) -> Sequence[None]:
+        await self._fenced("park", len(parked), lambda tx: tx.park_attempts(parked))
+        return [None] * len(parked)
+
+    async def _flush_parked_notices(self, parked: Sequence[ParkedNotice]) -> Sequence[None]:
+        await self._fenced("park_notice", len(parked), lambda tx: tx.park_notices(parked))
+        return [None] * len(parked)
 
     async def _flush_heeded(self, looks: Sequence[Look]) -> Sequence[OpenAttempt | None]:
         # What a try without an answer has opened all the same is not told again: it is found by recovering.

@@ -20,12 +20,12 @@ class RequestNames(Protocol):
 
 
 class StableNames:
-    """Create by invoice, confirm by attempt, and nothing else in the key (DESIGN §2.4)."""
+    """Create by invoice, confirm by attempt, each with the number of its key (DESIGN §2.4)."""
 
     def create_key(self, attempt: OpenAttempt, term: Term) -> IdempotencyKey:
         """The same for every replica, every term and every attempt of the invoice."""
-        return create_key(attempt.invoice_id)
+        return create_key(attempt.invoice_id, attempt.create_key_no)
 
     def confirm_key(self, attempt: OpenAttempt, term: Term) -> IdempotencyKey:
         """The same for every replica and every term."""
-        return confirm_key(attempt.attempt_id)
+        return confirm_key(attempt.attempt_id, attempt.confirm_key_no)

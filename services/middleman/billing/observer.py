@@ -19,7 +19,7 @@ class BillingObserver(Protocol):
         ...
 
     def flushed(self, stage: str, items: int, took_s: float) -> None:
-        """One fenced transaction: `stage` is `bind`, `unknown`, `settle` or `heed`."""
+        """One fenced transaction: `stage` names the write, such as `bind`, `settle` or `park`."""
         ...
 
     def settled(self, outcome: str) -> None:
@@ -28,6 +28,10 @@ class BillingObserver(Protocol):
 
     def became_unknown(self, reason: str) -> None:
         """The outcome of one attempt is unknown."""
+        ...
+
+    def parked(self, reason: str) -> None:
+        """One attempt was parked: it waits in the database for its next try."""
         ...
 
     def looked(self, finding: str) -> None:
@@ -70,6 +74,9 @@ class SilentBillingObserver:
         """Ignore."""
 
     def became_unknown(self, reason: str) -> None:
+        """Ignore."""
+
+    def parked(self, reason: str) -> None:
         """Ignore."""
 
     def looked(self, finding: str) -> None:

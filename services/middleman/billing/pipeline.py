@@ -22,6 +22,8 @@ from middleman.billing.names import RequestNames
 from middleman.billing.noticing import Looker
 from middleman.billing.observer import BillingObserver
 from middleman.billing.pace import Pace, Slots
+from middleman.billing.parked_work import ParkedWork
+from middleman.billing.parking import ParkedBudget
 from middleman.billing.patience import Patience
 from middleman.billing.rate_limit import RateLimiter
 from middleman.billing.reach import ProcessorReach
@@ -47,6 +49,11 @@ class PipelineLimits:
     flush_linger_s: float = 0.02
     idle_poll_s: float = 0.2
     store_patience_s: float = 10.0
+
+    @property
+    def claim_room(self) -> int:
+        """A claim waits for this much room: half a batch, and never more than a quarter of all there is."""
+        return max(2, min(self.claim_batch // 2, self.in_flight // 4))
 
 
 class Pipeline:
@@ -93,7 +100,7 @@ class Pipeline:
         patience = Patience(self._clock, self._limits.store_patience_s)
         ledger = self._ledger(term, trust, patience)
         slots = Slots(self._limits.concurrency)
-        calls = self._calls(trust, draining, slots)
+        calls = self._calls(trust, draining, slots, is_full=lambda: in_flight.room < self._limits.claim_room)
 
         def defer(work_id: WorkId) -> None:
             in_flight.defer(work_id)
@@ -122,12 +129,19 @@ class Pipeline:
                 in_flight=in_flight,
                 take_on=take_on,
                 look_into=look_into,
+                parked=ParkedWork(
+                    ParkedBudget(self._clock),
+                    self._clock,
+                    at_once=max(1, self._limits.concurrency // 16),
+                    read_rate_per_s=lambda: self._limiter.rate_per_s("read"),
+                ),
                 clock=self._clock,
                 uniform=self._uniform,
                 failpoints=self._failpoints,
                 observer=self._observer,
                 patience=patience,
                 batch=self._limits.claim_batch,
+                claim_room=self._limits.claim_room,
                 idle_poll_s=self._limits.idle_poll_s,
             )
             await claimer.run()
@@ -174,7 +188,9 @@ class Pipeline:
             linger_s=self._limits.flush_linger_s,
         )
 
-    def _calls(self, trust: Trust, draining: asyncio.Event, slots: Slots) -> ProcessorCalls:
+    def _calls(
+        self, trust: Trust, draining: asyncio.Event, slots: Slots, *, is_full: Callable[[], bool]
+    ) -> ProcessorCalls:
         return ProcessorCalls(
             self._processor,
             trust=trust,
@@ -185,6 +201,7 @@ class Pipeline:
             clock=self._clock,
             uniform=self._uniform,
             observer=self._observer,
+            is_full=is_full,
         )
 
 

@@ -1,38 +1,26 @@
 """API keys for the command line: made, listed and revoked with the owner's database URL."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-
-from sqlalchemy.ext.asyncio import AsyncEngine
+from collections.abc import Sequence
 
 from middleman.adapters.postgres import api_keys
 from middleman.adapters.postgres.api_keys import ApiKey
-from middleman.adapters.postgres.engine import owner_engine
+from middleman.bootstrap.owner import as_owner
 from middleman.ports.api_keys import Scope
 
 
 async def create(database_url: str, name: str, scopes: Sequence[Scope]) -> str:
     """The secret of a new key: shown once, stored as a hash."""
-    async with _engine(database_url) as engine:
+    async with as_owner(database_url) as engine:
         return await api_keys.create_api_key(engine, name, scopes)
 
 
 async def revoke(database_url: str, key_id: str) -> bool:
     """Whether there was such a key, not revoked yet."""
-    async with _engine(database_url) as engine:
+    async with as_owner(database_url) as engine:
         return await api_keys.revoke_api_key(engine, key_id)
 
 
 async def all_keys(database_url: str) -> list[ApiKey]:
     """Every key without its secret, newest first."""
-    async with _engine(database_url) as engine:
+    async with as_owner(database_url) as engine:
         return await api_keys.list_api_keys(engine)
-
-
-@asynccontextmanager
-async def _engine(database_url: str) -> AsyncIterator[AsyncEngine]:
-    engine = owner_engine(database_url)
-    try:
-        yield engine
-    finally:
-        await engine.dispose()

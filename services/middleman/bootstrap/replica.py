@@ -4,9 +4,10 @@ import asyncio
 import random
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
 
 import structlog
@@ -18,6 +19,7 @@ from middleman.adapters.failpoints import ProcessFailpoints
 from middleman.adapters.postgres.due_lag import DueLag
 from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
 from middleman.adapters.postgres.office import PostgresOffice
+from middleman.adapters.postgres.parked import Parked, ParkedCount
 from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.adapters.postgres.store import PostgresStore
 from middleman.adapters.pulse import HttpPulse
@@ -44,6 +46,8 @@ from middleman.settings import ReplicaSettings, refuse
 
 log = structlog.get_logger(__name__)
 
+MeasureT = TypeVar("MeasureT")
+
 _BEAT_INTERVAL_S = 1.0
 _LAG_INTERVAL_S = 3.0
 _WARM_RETRY_S = 0.5
@@ -63,6 +67,7 @@ class ReplicaProcess:
     rehearsal: Rehearsal
     heartbeat: Heartbeat
     due_lag: DueLag
+    parked_count: ParkedCount
     warm_sessions: int
     warm_connections: int
     warm: bool = field(default=False, init=False)
@@ -130,13 +135,23 @@ class ReplicaProcess:
 
         Not for the pipeline to do: it is the pipeline that may be held up, by the processor or by what it carries.
         """
-        while True:
-            if leads():
-                try:
-                    tell(await self.due_lag.measure())
-                except Exception as error:  # noqa: BLE001 -- see _told
-                    log.warning("due_lag.not_measured", error=_told(error))
-            await asyncio.sleep(_LAG_INTERVAL_S)
+        await _keep_measuring(
+            leads,
+            self.due_lag.measure,
+            tell,
+            lambda error: log.warning("due_lag.not_measured", error=_told(error)),
+        )
+
+    async def keep_counting_the_parked(
+        self, leads: Callable[[], bool], tell: Callable[[Parked], None]
+    ) -> None:
+        """Tell again and again how many attempts are parked, while this replica leads."""
+        await _keep_measuring(
+            leads,
+            self.parked_count.measure,
+            tell,
+            lambda error: log.warning("parked.not_counted", error=_told(error)),
+        )
 
     async def say_goodbye(self) -> None:
         """Say on the replica's row that it has stopped.
@@ -159,6 +174,21 @@ class ReplicaProcess:
         await self.coordinator.close()
         await self.payment_processor.close()
         await self.pool.dispose()
+
+
+async def _keep_measuring(
+    leads: Callable[[], bool],
+    measure: Callable[[], Awaitable[MeasureT]],
+    tell: Callable[[MeasureT], None],
+    failed: Callable[[Exception], None],
+) -> None:
+    while True:
+        if leads():
+            try:
+                tell(await measure())
+            except Exception as error:  # noqa: BLE001 -- see _told
+                failed(error)
+        await asyncio.sleep(_LAG_INTERVAL_S)
 
 
 def _told(error: Exception) -> str:
@@ -229,6 +259,7 @@ def build_replica(
         rehearsal=Rehearsal(pool, uuid4),
         heartbeat=Heartbeat(pool, settings.replica_name, incarnation, f"http://{operations}"),
         due_lag=DueLag(pool, settings.scope),
+        parked_count=ParkedCount(pool, settings.scope),
         warm_sessions=settings.replica_pool_size,
         warm_connections=settings.concurrency,
     )

@@ -1,7 +1,7 @@
 """Idempotency keys for the processor.
 
-A key is a fixed verb and the id of what it is about, nothing else: no term, no replica, no time. Whoever
-repeats a request, in whichever term, therefore sends the same key.
+A key is a fixed verb and the id of what it is about: no term, no replica, no time. A repeat, in whichever term,
+therefore carries the same key. A second key of the same request has a number that the database keeps.
 
 The processor accepts at most 255 characters, and its SDK silently replaces an empty key by a random one
 (https://docs.stripe.com/api/idempotent_requests); both are refused here, before anything is sent.
@@ -16,14 +16,18 @@ IdempotencyKey = NewType("IdempotencyKey", str)
 MAX_KEY_LENGTH = 255
 
 
-def create_key(invoice_id: InvoiceId) -> IdempotencyKey:
-    """The key under which the one payment intent of an invoice is created."""
-    return _key("create", invoice_id)
+def create_key(invoice_id: InvoiceId, key_no: int = 1) -> IdempotencyKey:
+    """The key under which the one payment intent of an invoice is created; see `confirm_key` for `key_no`."""
+    return _key("create", invoice_id, key_no)
 
 
-def confirm_key(attempt_id: AttemptId) -> IdempotencyKey:
-    """The key under which one payment attempt confirms its payment intent."""
-    return _key("confirm", attempt_id)
+def confirm_key(attempt_id: AttemptId, key_no: int = 1) -> IdempotencyKey:
+    """The key under which one payment attempt confirms its payment intent.
+
+    `key_no` counts from 1. It is raised, in the database and before it is used, where the processor stored a failure
+    under the key before and shows that nothing was executed.
+    """
+    return _key("confirm", attempt_id, key_no)
 
 
 def customer_key(customer_id: CustomerId) -> IdempotencyKey:
@@ -51,7 +55,9 @@ def checked_key(key: str) -> IdempotencyKey:
     return IdempotencyKey(key)
 
 
-def _key(verb: str, name: str) -> IdempotencyKey:
+def _key(verb: str, name: str, key_no: int = 1) -> IdempotencyKey:
     if not name:
         raise ValueError(f"a {verb} key needs the id that it is about, got an empty one")
-    return checked_key(f"middleman-{verb}-{name}")
+    if key_no < 1:
+        raise ValueError(f"keys of {name!r} are counted from 1, got {key_no}")
+    return checked_key(f"middleman-{verb}-{name}" + (f"-{key_no}" if key_no > 1 else ""))

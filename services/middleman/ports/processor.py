@@ -61,6 +61,9 @@ TIMEOUT = "timeout"
 NOTHING_CAME_BACK = frozenset({NO_CONNECTION, NO_FREE_CONNECTION, CONNECTION_LOST, TIMEOUT})
 """Each `reason` of a `NotSent` or an `Unknown` that the network gave, and not the processor."""
 
+AMOUNT_DIFFERS = "amount_differs"
+"""The `reason` of an `Unknown` where the payment intent asks for another amount than it was created for."""
+
 REMEMBERED_FAILURE = "server_error_replayed"
 """The `reason` of an `Unknown` that the key will go on giving: the processor stored a 500 as its answer."""
 
@@ -77,11 +80,15 @@ class CreateIntent:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmIntent:
-    """Confirm exactly this payment intent, off session, with this payment method."""
+    """Confirm exactly this payment intent, off session, with this payment method.
+
+    `amount` is what the intent has to ask for; an answer about another amount is `Unknown(AMOUNT_DIFFERS)`.
+    """
 
     idempotency_key: IdempotencyKey
     intent_id: PaymentIntentId
     payment_method: PaymentMethodId
+    amount: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ class OpenAttempt:
     """A payment attempt that is not settled, with its frozen request.
 
     `payment_intent_id` is None until an intent is bound to the invoice. `settled_charge_ids` are the
-    charges that earlier attempts of the invoice left (None for one that left no charge).
+    charges that earlier attempts of the invoice left (None for one that left no charge). `create_key_no` and
+    `confirm_key_no` are the numbers of the idempotency keys in use; `parked_count` is how often it was parked.
     """
 
     attempt_id: AttemptId
@@ -54,6 +55,9 @@ class OpenAttempt:
     payment_method_id: PaymentMethodId
     payment_intent_id: PaymentIntentId | None
     settled_charge_ids: tuple[ChargeId | None, ...]
+    create_key_no: int = 1
+    confirm_key_no: int = 1
+    parked_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,35 @@ class UnknownAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class ParkedAttempt:
+    """An attempt that waits in the database for its next try, in `parked_s` seconds; parked for the `times`-th time."""
+
+    attempt_id: AttemptId
+    reason: str
+    times: int
+    parked_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedNotice:
+    """A notice whose payment intent could not be read, as `ParkedAttempt`."""
+
+    notice_id: NoticeId
+    times: int
+    parked_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextKeys:
+    """The numbers of the idempotency keys that an open attempt uses from now on."""
+
+    attempt_id: AttemptId
+    invoice_id: InvoiceId
+    create_key_no: int
+    confirm_key_no: int
+
+
+@dataclass(frozen=True, slots=True)
 class SettledAttempt:
     """The outcome of an attempt, and what follows from it."""
 
@@ -99,6 +132,7 @@ class PendingNotice:
 
     notice_id: NoticeId
     payment_intent_id: PaymentIntentId
+    parked_count: int = 0
 
 
 class Finding(StrEnum):
@@ -165,7 +199,27 @@ class FencedTransaction(Protocol):
         ...
 
     async def open_attempts(self, after: AttemptId | None, limit: int) -> Sequence[OpenAttempt]:
-        """Up to `limit` open attempts, oldest first, that come after the one given."""
+        """Up to `limit` open attempts that are not parked, oldest first, that come after the one given."""
+        ...
+
+    async def parked_attempts(self, limit: int, carried: Collection[AttemptId]) -> Sequence[OpenAttempt]:
+        """Up to `limit` parked attempts that are due for a try, the longest due first, without those `carried`."""
+        ...
+
+    async def parked_notices(self, limit: int, carried: Collection[NoticeId]) -> Sequence[PendingNotice]:
+        """Up to `limit` parked notices that are due for a try, the longest due first, without those `carried`."""
+        ...
+
+    async def park_attempts(self, parked: Sequence[ParkedAttempt]) -> None:
+        """Keep on open attempts when they are due for their next try. They stay open."""
+        ...
+
+    async def park_notices(self, parked: Sequence[ParkedNotice]) -> None:
+        """Keep on notices when they are due for their next try."""
+        ...
+
+    async def use_next_keys(self, keys: Sequence[NextKeys]) -> None:
+        """Record the keys that requests will use, before they are used. A number never goes back."""
         ...
 
     async def bind(self, bindings: Sequence[Binding]) -> Mapping[InvoiceId, PaymentIntentId]:

@@ -14,8 +14,10 @@ from tests.support.store_rig import StoreRig
 
 from middleman.adapters.postgres.due_lag import DueLag
 from middleman.adapters.postgres.heartbeat import Heartbeat
+from middleman.adapters.postgres.parked import Parked, ParkedCount
 from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.bootstrap.replica import ReplicaProcess
+from middleman.ports.store import ParkedAttempt
 
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leader#1' AND datname = current_database()"
 
@@ -35,6 +37,7 @@ def process(rig: StoreRig) -> ReplicaProcess:
         rehearsal=Rehearsal(rig.pool, uuid4),
         heartbeat=Heartbeat(rig.pool, "replica-1", "1", "http://127.0.0.1:1"),
         due_lag=DueLag(rig.pool, 0),
+        parked_count=ParkedCount(rig.pool, 0),
         warm_sessions=4,
         warm_connections=8,
     )
@@ -135,6 +138,22 @@ async def test_a_leader_that_claims_nothing_still_says_how_late_it_is(
         lags_s = await asyncio.wait_for(told.get(), 10)
     assert 3600 <= lags_s["due"] < 3700
     assert lags_s["retry"] == 0
+
+
+async def test_a_leader_says_how_many_attempts_are_parked_and_since_when(
+    rig: StoreRig, process: ReplicaProcess
+) -> None:
+    await add_subscriptions(rig.owner, 3)
+    first, second, _ = (await rig.claim()).attempts
+    async with rig.store.fenced(rig.term) as transaction:
+        await transaction.park_attempts(
+            [ParkedAttempt(each.attempt_id, "processing", 1, 60.0) for each in (first, second)]
+        )
+    counted: asyncio.Queue[Parked] = asyncio.Queue()
+    async with at_it(asyncio.create_task(process.keep_counting_the_parked(lambda: True, counted.put_nowait))):
+        parked = await asyncio.wait_for(counted.get(), 10)
+    assert parked.count == 2
+    assert 0 < parked.oldest_s < 60
 
 
 async def test_a_lag_that_cannot_be_measured_is_measured_again(

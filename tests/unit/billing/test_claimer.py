@@ -20,6 +20,8 @@ from tests.support.virtual_time import VirtualClock, in_virtual_time
 from middleman.billing.claiming import Claimer
 from middleman.billing.due import LOOK_BACK_INTERVAL_S, MOST_SET_ASIDE, DueClaims
 from middleman.billing.in_flight import InFlight
+from middleman.billing.parked_work import ParkedWork
+from middleman.billing.parking import ParkedBudget
 from middleman.billing.patience import Patience
 from middleman.domain.ids import AttemptId, NoticeId, PaymentIntentId
 from middleman.ports.errors import StaleTerm, TrustLost
@@ -59,7 +61,9 @@ class Desk:
             failpoints=Journalling(store.journal),
             observer=self.observer,
             patience=patience,
+            parked=ParkedWork(ParkedBudget(self.clock), self.clock, at_once=4, read_rate_per_s=lambda: None),
             batch=batch,
+            claim_room=max(1, min(batch // 2, limit // 4)),
             idle_poll_s=POLL_S,
             sweep_interval_s=SWEEP_S,
         )
@@ -230,8 +234,8 @@ async def test_no_more_is_claimed_than_there_is_room_for() -> None:
         for attempt_id in desk.taken_ids[:6]:
             desk.in_flight.discard(attempt_id)
         await asyncio.sleep(1)
-        assert len(desk.taken) == 18
-        assert len(desk.in_flight) == 12
+        assert len(desk.taken) == 17, "again"
+        assert len(desk.in_flight) == 11
 
 
 @in_virtual_time
@@ -241,6 +245,44 @@ async def test_a_batch_of_one_is_bounded_as_well() -> None:
     async with at_work(desk):
         await asyncio.sleep(5)
         assert len(desk.taken) == 12
+
+
+@in_virtual_time
+async def test_a_small_batch_keeps_room_for_retries_and_notices_too() -> None:
+    store = store_with(due=" ".join(f"n{n}" for n in range(500)), retries="again")
+    notice = PendingNotice(NoticeId("evt_1"), PaymentIntentId("pi_1"))
+    store.notices[notice.notice_id] = (notice, an_attempt("filed"))
+    desk = Desk(store, batch=2, limit=8)
+    async with at_work(desk):
+        await asyncio.sleep(0.01)
+        assert ids("again")[0] in desk.taken_ids
+        assert notice in desk.looked_into
+
+
+@in_virtual_time
+async def test_one_attempt_without_an_answer_does_not_stop_claims_of_large_batches() -> None:
+    desk = Desk(store_with(due="stuck " + " ".join(f"n{n}" for n in range(30))), batch=40, limit=12)
+    stuck = ids("stuck")[0]
+    desk.carry = lambda attempt: None if attempt.attempt_id == stuck else desk.settle(attempt)
+    async with at_work(desk):
+        await asyncio.sleep(5)
+        assert len(desk.taken) == 31
+
+
+@in_virtual_time
+async def test_parked_attempts_are_tried_few_at_once_beside_what_is_due() -> None:
+    store = store_with(due="new", found=" ".join(f"p{n}" for n in range(50)))
+    store.parked = list(store.open)
+    desk = Desk(store)
+    desk.carry = lambda attempt: desk.settle(attempt) if attempt.attempt_id not in store.parked else None
+    async with at_work(desk):
+        await asyncio.sleep(5)
+        tried = [attempt for attempt in desk.taken_ids if attempt in store.parked]
+        assert ids("new")[0] in desk.taken_ids
+        assert len(tried) == 4
+        desk.in_flight.discard(tried[0])
+        await asyncio.sleep(1)
+        assert len([attempt for attempt in desk.taken_ids if attempt in store.parked]) == 5
 
 
 @in_virtual_time

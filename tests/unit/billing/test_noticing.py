@@ -32,7 +32,11 @@ class Desk:
         self.journal: list[str] = []
         self.heeded: list[Look] = []
         self.deferred: list[NoticeId] = []
+        self.parked: list[tuple[NoticeId, int]] = []
         self.bench = Bench(CallsByScript(self.journal, read=reads))
+
+    async def park_notice(self, notice: PendingNotice, *, times: int) -> None:
+        self.parked.append((notice.notice_id, times))
 
     async def heed(self, look: Look) -> OpenAttempt | None:
         self.heeded.append(look)

@@ -8,7 +8,8 @@ from tests.support.fake_processor import Fault, Operation
 from tests.support.pipeline_rig import CARD, CUSTOMER, Bench, a_processor, an_attempt, lasting_trust
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
-from middleman.billing.calls import Draining, Pauses, ProcessorCalls
+from middleman.billing.calls import Draining, NoAnswer, Pauses, ProcessorCalls
+from middleman.billing.parking import Answers, ParkingPolicy
 from middleman.billing.rate_limit import MAX_HOLD_S, LimiterTuning, RateLimiter
 from middleman.domain.attempts import Unknown
 from middleman.domain.idempotency import confirm_key, create_key
@@ -192,8 +193,31 @@ async def test_other_faults_do_not_slow_anything_down() -> None:
     assert limiter.rate_per_s("read") == 100
 
 
-def pauses(draining: asyncio.Event, told: list[str], uniform: float = 0.0) -> Pauses:
-    return Pauses(draining, lambda: uniform, 0.1, 1.0, lambda: told.append("paused"))
+SILENCE = Unknown("timeout")
+
+
+def pauses(
+    draining: asyncio.Event,
+    paused: list[str],
+    uniform: float = 0.0,
+    *,
+    answers: Answers | None = None,
+    is_full: bool = False,
+    was_parked: bool = False,
+) -> Pauses:
+    clock = VirtualClock()
+    return Pauses(
+        draining,
+        clock,
+        lambda: uniform,
+        0.1,
+        1.0,
+        answers or Answers(clock, ParkingPolicy()),
+        ParkingPolicy(),
+        on_pause=lambda: paused.append("paused"),
+        is_full=lambda: is_full,
+        was_parked=was_parked,
+    )
 
 
 @in_virtual_time
@@ -204,7 +228,7 @@ async def test_pauses_double_up_to_a_bound_and_each_is_announced() -> None:
     lasted_s = []
     for _ in range(6):
         started_s = loop.time()
-        await waits.wait()
+        await waits.wait("confirm", SILENCE)
         lasted_s.append(loop.time() - started_s)
     assert lasted_s == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
     assert told == ["paused"] * 6
@@ -214,7 +238,7 @@ async def test_pauses_double_up_to_a_bound_and_each_is_announced() -> None:
 async def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    await pauses(asyncio.Event(), [], uniform=0.0).wait()
+    await pauses(asyncio.Event(), [], uniform=0.0).wait("confirm", SILENCE)
     assert loop.time() - started_s == pytest.approx(0.05)
 
 
@@ -222,7 +246,7 @@ async def test_chance_shortens_a_pause_by_up_to_a_half() -> None:
 async def test_a_pause_is_never_shorter_than_the_processor_asked_for() -> None:
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    await pauses(asyncio.Event(), []).wait(at_least_s=5)
+    await pauses(asyncio.Event(), []).wait("confirm", NotSent("rate_limited", 5))
     assert loop.time() - started_s == pytest.approx(5)
 
 
@@ -230,7 +254,7 @@ async def test_a_pause_is_never_shorter_than_the_processor_asked_for() -> None:
 async def test_a_pause_has_a_bound_whatever_the_processor_asked_for() -> None:
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    await pauses(asyncio.Event(), []).wait(at_least_s=86_400)
+    await pauses(asyncio.Event(), []).wait("confirm", NotSent("rate_limited", 86_400))
     assert loop.time() - started_s == pytest.approx(MAX_HOLD_S)
 
 
@@ -239,9 +263,78 @@ async def test_draining_ends_a_pause_at_once() -> None:
     draining = asyncio.Event()
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    waits = asyncio.create_task(pauses(draining, []).wait(at_least_s=60))
+    waits = asyncio.create_task(pauses(draining, []).wait("confirm", NotSent("rate_limited", 60)))
     await asyncio.sleep(1)
     draining.set()
     with pytest.raises(Draining):
         await waits
     assert loop.time() - started_s == pytest.approx(1)
+
+
+@in_virtual_time
+async def test_a_request_without_an_answer_leaves_its_slot_while_others_are_answered() -> None:
+    answers = Answers(VirtualClock(), ParkingPolicy())
+    waits = pauses(asyncio.Event(), [], answers=answers)
+    for _ in range(4):
+        answers.answered("confirm")
+        await waits.wait("confirm", SILENCE)
+    answers.answered("confirm")
+    with pytest.raises(NoAnswer) as parked:
+        await waits.wait("confirm", SILENCE)
+    assert parked.value.is_its_own
+
+
+@in_virtual_time
+async def test_while_nobody_is_answered_every_request_keeps_its_slot() -> None:
+    answers = Answers(VirtualClock(), ParkingPolicy())
+    answers.answered("confirm")
+    await asyncio.sleep(1)
+    waits = pauses(asyncio.Event(), [], answers=answers)
+    for _ in range(50):
+        answers.answered("read")
+        await waits.wait("confirm", SILENCE)
+
+
+@in_virtual_time
+async def test_a_rate_limit_is_no_trouble_of_one_request() -> None:
+    answers = Answers(VirtualClock(), ParkingPolicy())
+    waits = pauses(asyncio.Event(), [], answers=answers, is_full=True)
+    for _ in range(50):
+        answers.answered("confirm")
+        await waits.wait("confirm", Unknown("rate_limited"))
+
+
+@in_virtual_time
+async def test_a_full_leader_parks_one_request_a_second_although_nobody_is_answered() -> None:
+    answers = Answers(VirtualClock(), ParkingPolicy())
+    began_s = asyncio.get_running_loop().time()
+
+    async def until_parked() -> bool:
+        waits = pauses(asyncio.Event(), [], answers=answers, is_full=True)
+        while True:
+            try:
+                await waits.wait("confirm", SILENCE)
+            except NoAnswer as parked:
+                return parked.is_its_own
+
+    assert await asyncio.gather(*(until_parked() for _ in range(10))) == [False] * 10
+    assert asyncio.get_running_loop().time() - began_s >= 9
+
+
+@in_virtual_time
+async def test_a_parked_request_gets_one_try() -> None:
+    with pytest.raises(NoAnswer) as parked:
+        await pauses(asyncio.Event(), [], was_parked=True).wait("read", SILENCE)
+    assert not parked.value.is_its_own
+
+
+@in_virtual_time
+async def test_two_slow_tries_are_enough_to_leave_the_slot() -> None:
+    answers = Answers(VirtualClock(), ParkingPolicy())
+    waits = pauses(asyncio.Event(), [], answers=answers)
+    await asyncio.sleep(10)
+    await waits.wait("confirm", SILENCE)
+    await asyncio.sleep(10)
+    answers.answered("confirm")
+    with pytest.raises(NoAnswer):
+        await waits.wait("confirm", SILENCE)

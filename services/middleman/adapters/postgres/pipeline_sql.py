@@ -65,7 +65,8 @@ WITH due AS MATERIALIZED (
 )
 SELECT t.id AS attempt_id, 1 AS attempt_no, o.id AS invoice_id, o.subscription_id, o.period_no,
        o.amount_minor, o.currency, o.processor_customer_id, t.payment_method_id,
-       NULL::text AS payment_intent_id, ARRAY[]::text[] AS settled_charge_ids, o.period_start,
+       NULL::text AS payment_intent_id, ARRAY[]::text[] AS settled_charge_ids,
+       1 AS create_key_no, 1 AS confirm_key_no, 0 AS parked_count, o.period_start,
        EXTRACT(EPOCH FROM business_now() - o.period_start)::float8 AS lag_s
 FROM opened o JOIN attempted t ON t.invoice_id = o.id
 ORDER BY o.period_start, o.id
@@ -100,7 +101,7 @@ WITH due AS MATERIALIZED (
     UPDATE invoices i SET attempt_count = i.attempt_count + 1, next_attempt_at = NULL
     FROM due WHERE i.id = due.id
     RETURNING i.id, i.subscription_id, i.customer_id, i.period_no, i.attempt_count, i.amount_minor, i.currency,
-              i.processor_customer_id, i.payment_intent_id, due.next_attempt_at AS due_at
+              i.processor_customer_id, i.payment_intent_id, i.create_key_no, due.next_attempt_at AS due_at
 ), attempted AS (
     INSERT INTO payment_attempts (id, invoice_id, scope, attempt_no, amount_minor, currency,
                                   processor_customer_id, payment_method_id, created_term)
@@ -116,25 +117,40 @@ SELECT t.id AS attempt_id, p.attempt_count AS attempt_no, p.id AS invoice_id, p.
        p.amount_minor, p.currency, p.processor_customer_id, t.payment_method_id, p.payment_intent_id,
        ARRAY(SELECT e.charge_id FROM payment_attempts e WHERE e.invoice_id = p.id AND e.status <> 'open')
            AS settled_charge_ids,
+       p.create_key_no, 1 AS confirm_key_no, 0 AS parked_count,
        EXTRACT(EPOCH FROM business_now() - p.due_at)::float8 AS lag_s
 FROM planned p JOIN attempted t ON t.invoice_id = p.id
 ORDER BY p.due_at, p.id
 """)
 
-# What webhooks told of, and nobody has looked into. An invoice that is open without a date is at work: its notice
-# waits. The look costs one index range, of next to nothing, in each round of claims.
+# What webhooks told of, and what is not looked into yet. An invoice that is open without a date is at work: its notice
+# waits, unless its attempt is parked. Then the attempt is due for a try now, and the notice has done its work.
+# The look costs one index range, of next to nothing, in each round of claims.
 PENDING_NOTICES = text("""
 WITH pending AS MATERIALIZED (
     SELECT n.event_id, n.payment_intent_id, n.received_at, i.status IN ('paid', 'void') AS is_settled
     FROM processor_notices n JOIN invoices i ON i.id = n.invoice_id
-    WHERE n.scope = :scope AND n.handled_at IS NULL
+    WHERE n.scope = :scope AND n.handled_at IS NULL AND n.parked_until IS NULL
       AND NOT (i.status = 'open' AND i.next_attempt_at IS NULL)
     ORDER BY n.received_at, n.event_id LIMIT :limit
 ), handled AS (
     UPDATE processor_notices n SET handled_at = clock_timestamp(), handled_term = :term
     FROM pending p WHERE n.event_id = p.event_id AND p.is_settled
+), of_parked AS MATERIALIZED (
+    SELECT n.event_id, t.id AS attempt_id
+    FROM processor_notices n JOIN payment_attempts t ON t.invoice_id = n.invoice_id
+    WHERE n.scope = :scope AND n.handled_at IS NULL AND n.parked_until IS NULL
+      AND t.status = 'open' AND t.parked_until IS NOT NULL
+    ORDER BY n.received_at, n.event_id LIMIT :limit
+), hurried AS (
+    UPDATE payment_attempts t SET parked_until = LEAST(t.parked_until, clock_timestamp())
+    WHERE t.id IN (SELECT attempt_id FROM of_parked) AND t.status = 'open' AND t.parked_until IS NOT NULL
+    RETURNING t.id
+), used AS (
+    UPDATE processor_notices n SET handled_at = clock_timestamp(), handled_term = :term
+    FROM of_parked o WHERE n.event_id = o.event_id AND o.attempt_id IN (SELECT id FROM hurried)
 )
-SELECT event_id, payment_intent_id FROM pending WHERE NOT is_settled ORDER BY received_at, event_id
+SELECT event_id, payment_intent_id, 0 AS parked_count FROM pending WHERE NOT is_settled ORDER BY received_at, event_id
 """)
 
 # Guarantees: a notice settles nothing. Where the leader saw for itself that the intent is final, the invoice gets the
@@ -162,7 +178,7 @@ WITH looked AS MATERIALIZED (
     SET status = 'open', settled_at = NULL, attempt_count = i.attempt_count + 1, next_attempt_at = NULL
     FROM telling t WHERE i.id = t.invoice_id
     RETURNING i.id, i.subscription_id, i.customer_id, i.period_no, i.attempt_count, i.amount_minor, i.currency,
-              i.processor_customer_id, i.payment_intent_id, t.event_id, t.kind, t.status AS was
+              i.processor_customer_id, i.payment_intent_id, i.create_key_no, t.event_id, t.kind, t.status AS was
 ), attempted AS (
     INSERT INTO payment_attempts (id, invoice_id, scope, attempt_no, amount_minor, currency,
                                   processor_customer_id, payment_method_id, created_term)
@@ -182,22 +198,94 @@ WITH looked AS MATERIALIZED (
 SELECT p.event_id, t.id AS attempt_id, p.attempt_count AS attempt_no, p.id AS invoice_id, p.subscription_id,
        p.period_no, p.amount_minor, p.currency, p.processor_customer_id, t.payment_method_id, p.payment_intent_id,
        ARRAY(SELECT e.charge_id FROM payment_attempts e WHERE e.invoice_id = p.id AND e.status <> 'open')
-           AS settled_charge_ids
+           AS settled_charge_ids,
+       p.create_key_no, 1 AS confirm_key_no, 0 AS parked_count
 FROM planned p JOIN attempted t ON t.invoice_id = p.id
 """)
 
-# Recovery (DESIGN §2.8): what a predecessor left, oldest first, a page at a time.
-OPEN_ATTEMPTS = text("""
+_OPEN = """
 SELECT t.id AS attempt_id, t.attempt_no, i.id AS invoice_id, i.subscription_id, i.period_no,
        t.amount_minor, t.currency, t.processor_customer_id, t.payment_method_id, i.payment_intent_id,
        ARRAY(SELECT e.charge_id FROM payment_attempts e WHERE e.invoice_id = i.id AND e.status <> 'open')
            AS settled_charge_ids,
-       0::float8 AS lag_s
+       i.create_key_no, t.confirm_key_no, t.parked_count, 0::float8 AS lag_s
 FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
-WHERE t.scope = :scope AND t.status = 'open'
-  AND (CAST(:after AS text) IS NULL
-       OR (t.created_at, t.id) > (SELECT p.created_at, p.id FROM payment_attempts p WHERE p.id = :after))
-ORDER BY t.created_at, t.id LIMIT :limit
+WHERE t.scope = :scope AND t.status = 'open' AND {chosen}
+"""
+
+# Recovery (DESIGN §2.8): what a predecessor left at work, oldest first, a page at a time. Parked attempts wait on.
+OPEN_ATTEMPTS = text(
+    _OPEN.format(
+        chosen="t.parked_until IS NULL AND (CAST(:after AS text) IS NULL OR (t.created_at, t.id) >"
+        " (SELECT p.created_at, p.id FROM payment_attempts p WHERE p.id = :after))"
+        " ORDER BY t.created_at, t.id LIMIT :limit"
+    )
+)
+
+# Real time, not business time: the processor's own clocks decide when a parked attempt can go on.
+PARKED_ATTEMPTS = text(
+    _OPEN.format(
+        chosen="t.parked_until <= clock_timestamp() AND t.id <> ALL (CAST(:carried AS text[]))"
+        " ORDER BY t.parked_until, t.id LIMIT :limit"
+    )
+)
+PARKED_NOTICES = text("""
+SELECT event_id, payment_intent_id, parked_count FROM processor_notices
+WHERE scope = :scope AND handled_at IS NULL AND parked_until <= clock_timestamp()
+  AND event_id <> ALL (CAST(:carried AS text[]))
+ORDER BY parked_until, event_id LIMIT :limit
+""")
+
+# Guarantees: a parked attempt stays open, and with it the bar to any other attempt. What is parked again for the same
+# reason is no new event.
+PARK_ATTEMPTS = text("""
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(CAST(:attempts AS jsonb)) AS w(
+        attempt_id text, reason text, times integer, parked_s float8)
+), locked AS MATERIALIZED (
+    SELECT t.id, t.invoice_id, t.unknown_reason AS was, t.parked_until IS NULL AS is_new, w.reason, w.times, w.parked_s
+    FROM wanted w JOIN payment_attempts t ON t.id = w.attempt_id
+    WHERE t.status = 'open'
+    ORDER BY t.id
+    FOR NO KEY UPDATE OF t
+), parked AS (
+    UPDATE payment_attempts t
+    SET parked_until = clock_timestamp() + make_interval(secs => l.parked_s), parked_count = l.times,
+        unknown_reason = l.reason,
+        unknown_at = CASE WHEN l.was = l.reason THEN t.unknown_at ELSE clock_timestamp() END
+    FROM locked l WHERE t.id = l.id
+)
+INSERT INTO events (kind, term, subject, subscription_id, data)
+SELECT 'attempt.parked', :term, l.id, i.subscription_id, jsonb_build_object('reason', l.reason)
+FROM locked l JOIN invoices i ON i.id = l.invoice_id
+WHERE l.is_new OR l.was IS DISTINCT FROM l.reason
+""")
+PARK_NOTICES = text("""
+UPDATE processor_notices n
+SET parked_until = clock_timestamp() + make_interval(secs => w.parked_s), parked_count = w.times
+FROM jsonb_to_recordset(CAST(:notices AS jsonb)) AS w(event_id text, times integer, parked_s float8)
+WHERE n.event_id = w.event_id AND n.handled_at IS NULL
+""")
+
+# Guarantees: a key's number is on disk before a request carries it, and never goes back.
+USE_NEXT_KEYS = text("""
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(CAST(:keys AS jsonb)) AS w(
+        attempt_id text, invoice_id text, create_key_no integer, confirm_key_no integer)
+), created AS (
+    UPDATE invoices i SET create_key_no = w.create_key_no
+    FROM wanted w WHERE i.id = w.invoice_id AND i.create_key_no < w.create_key_no
+    RETURNING i.id, i.subscription_id
+), confirmed AS (
+    UPDATE payment_attempts t SET confirm_key_no = w.confirm_key_no
+    FROM wanted w WHERE t.id = w.attempt_id AND t.status = 'open' AND t.confirm_key_no < w.confirm_key_no
+    RETURNING t.id, t.invoice_id
+)
+INSERT INTO events (kind, term, subject, subscription_id, data)
+SELECT 'attempt.key_renewed', :term, w.attempt_id, i.subscription_id,
+       jsonb_build_object('create_key_no', w.create_key_no, 'confirm_key_no', w.confirm_key_no)
+FROM wanted w JOIN invoices i ON i.id = w.invoice_id
+WHERE w.invoice_id IN (SELECT id FROM created) OR w.attempt_id IN (SELECT id FROM confirmed)
 """)
 
 # Guarantees (DESIGN §2.4 c): an invoice gets one payment intent for ever. Whoever comes second is told
@@ -246,7 +334,8 @@ WITH outcome AS MATERIALIZED (
 ), settled AS (
     UPDATE payment_attempts t
     SET status = o.attempt_status, charge_id = o.charge_id, code = o.code, decline_code = o.decline_code,
-        advice_code = o.advice_code, message = o.message, settled_at = clock_timestamp(), settled_term = :term
+        advice_code = o.advice_code, message = o.message, settled_at = clock_timestamp(), settled_term = :term,
+        parked_until = NULL
     FROM outcome o WHERE t.id = o.attempt_id AND t.status = 'open'
     RETURNING t.id, t.invoice_id, t.amount_minor, t.currency, o.attempt_status, o.invoice_status,
               o.subscription_status, o.next_attempt_after_s, o.charge_id, o.code, o.decline_code

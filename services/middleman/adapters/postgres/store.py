@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,10 @@ from middleman.ports.store import (
     Binding,
     Claim,
     Look,
+    NextKeys,
     OpenAttempt,
+    ParkedAttempt,
+    ParkedNotice,
     PendingNotice,
     SettledAttempt,
     UnknownAttempt,
@@ -86,7 +89,7 @@ class PostgresFencedTransaction:
 
     async def pending_notices(self, limit: int) -> Sequence[PendingNotice]:
         rows = await self._execute(sql.PENDING_NOTICES, limit=limit)
-        return [PendingNotice(row.event_id, row.payment_intent_id) for row in rows]
+        return [_notice(row) for row in rows]
 
     async def heed(self, looks: Sequence[Look]) -> Mapping[NoticeId, OpenAttempt]:
         rows = await self._execute_batch(
@@ -102,6 +105,25 @@ class PostgresFencedTransaction:
             sql.OPEN_ATTEMPTS, {"scope": self.term.scope, "after": after, "limit": limit}
         )
         return [_open_attempt(row) for row in rows]
+
+    async def parked_attempts(self, limit: int, carried: Collection[AttemptId]) -> Sequence[OpenAttempt]:
+        parameters = {"scope": self.term.scope, "limit": limit, "carried": list(carried)}
+        rows = await self.connection.execute(sql.PARKED_ATTEMPTS, parameters)
+        return [_open_attempt(row) for row in rows]
+
+    async def parked_notices(self, limit: int, carried: Collection[NoticeId]) -> Sequence[PendingNotice]:
+        parameters = {"scope": self.term.scope, "limit": limit, "carried": list(carried)}
+        return [_notice(row) for row in await self.connection.execute(sql.PARKED_NOTICES, parameters)]
+
+    async def park_attempts(self, parked: Sequence[ParkedAttempt]) -> None:
+        await self._execute_batch(sql.PARK_ATTEMPTS, "attempts", [asdict(each) for each in parked])
+
+    async def park_notices(self, parked: Sequence[ParkedNotice]) -> None:
+        rows = [{"event_id": p.notice_id, "times": p.times, "parked_s": p.parked_s} for p in parked]
+        await self.connection.execute(sql.PARK_NOTICES, {"notices": orjson.dumps(rows).decode()})
+
+    async def use_next_keys(self, keys: Sequence[NextKeys]) -> None:
+        await self._execute_batch(sql.USE_NEXT_KEYS, "keys", [asdict(each) for each in keys])
 
     async def bind(self, bindings: Sequence[Binding]) -> Mapping[InvoiceId, PaymentIntentId]:
         rows = await self._execute_batch(
@@ -138,6 +160,10 @@ def _claim(rows: Sequence[Row[Any]]) -> Claim:
     return Claim(tuple(_open_attempt(row) for row in rows), max((row.lag_s for row in rows), default=0.0))
 
 
+def _notice(row: Row[Any]) -> PendingNotice:
+    return PendingNotice(row.event_id, row.payment_intent_id, row.parked_count)
+
+
 def _open_attempt(row: Row[Any]) -> OpenAttempt:
     return OpenAttempt(
         attempt_id=row.attempt_id,
@@ -150,6 +176,9 @@ def _open_attempt(row: Row[Any]) -> OpenAttempt:
         payment_method_id=row.payment_method_id,
         payment_intent_id=row.payment_intent_id,
         settled_charge_ids=tuple(row.settled_charge_ids),
+        create_key_no=row.create_key_no,
+        confirm_key_no=row.confirm_key_no,
+        parked_count=row.parked_count,
     )
 
 

@@ -8,8 +8,8 @@ from middleman.adapters.stripe.texts import identifier, text
 from middleman.domain.attempts import RequiresAction, Succeeded, Unknown
 from middleman.domain.ids import ChargeId, PaymentIntentId, PaymentMethodId, ProcessorCustomerId
 from middleman.domain.intents import IntentSnapshot, IntentStatus
-from middleman.domain.money import MoneyError, from_processor_amount
-from middleman.ports.processor import Attached, IntentPage
+from middleman.domain.money import Money, MoneyError, from_processor_amount
+from middleman.ports.processor import AMOUNT_DIFFERS, Attached, ConfirmIntent, Created, IntentPage
 
 
 class Garbled(Exception):
@@ -48,9 +48,19 @@ def snapshot(data: object, intent_id: str | None = None) -> IntentSnapshot:
         raise Garbled(f"payment intent {intent['id']} does not read: {reason}") from reason
 
 
-def confirmed(data: object, intent_id: PaymentIntentId) -> Succeeded | RequiresAction | Unknown:
+def created(data: object, amount: Money) -> Created | Unknown:
+    """A create that was answered with 200; the intent has to ask for `amount`."""
+    intent = snapshot(data)
+    if intent.amount != amount:
+        return Unknown(AMOUNT_DIFFERS, f"{intent.intent_id} asks {intent.amount} instead of {amount}")
+    return Created(intent.intent_id)
+
+
+def confirmed(data: object, request: ConfirmIntent) -> Succeeded | RequiresAction | Unknown:
     """A confirm that was answered with 200."""
-    intent = snapshot(data, intent_id)
+    intent = snapshot(data, request.intent_id)
+    if request.amount is not None and intent.amount != request.amount:
+        return Unknown(AMOUNT_DIFFERS, f"{intent.intent_id} asks {intent.amount} instead of {request.amount}")
     charge_id = intent.latest_charge_id
     if intent.status is IntentStatus.SUCCEEDED and charge_id is not None:
         return Succeeded(charge_id)

@@ -14,6 +14,7 @@ from middleman.adapters.stripe.objects import (
     Garbled,
     attached,
     confirmed,
+    created,
     intent_page,
     require_object,
     snapshot,
@@ -79,7 +80,7 @@ class StripeProcessor:
             case Unknown() | NotSent():
                 return reply
         try:
-            return Created(PaymentIntentId(require_object(reply, "payment_intent")["id"]))
+            return created(reply, request.amount)
         except Garbled as reason:
             return Unknown("garbled", str(reason))
 
@@ -95,7 +96,7 @@ class StripeProcessor:
             case Unknown() | NotSent():
                 return reply
         try:
-            return confirmed(reply, request.intent_id)
+            return confirmed(reply, request)
         except Garbled as reason:
             return Unknown("garbled", str(reason))
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from middleman.entrypoints.cli import api_key, bench, chaos, demo, judge, processes, up
+from middleman.entrypoints.cli import api_key, bench, chaos, demo, judge, parked, processes, up
 
 app = typer.Typer(
     name="middleman",
@@ -21,6 +21,7 @@ app.command("migrate")(processes.migrate)
 app.command("api")(processes.api)
 app.command("replica")(processes.replica)
 app.add_typer(api_key.app, name="api-key")
+app.add_typer(parked.app, name="parked")
 app.add_typer(bench.app, name="bench")
 app.add_typer(chaos.app, name="chaos")
 

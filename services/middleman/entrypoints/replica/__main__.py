@@ -88,6 +88,13 @@ async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyn
             replica.keep_measuring_the_lag(lambda: metrics.term is not None, metrics.lags_measured),
             name="lag",
         ),
+        asyncio.create_task(
+            replica.keep_counting_the_parked(
+                lambda: metrics.term is not None,
+                lambda parked: metrics.parked_measured(parked.count, parked.oldest_s),
+            ),
+            name="parked",
+        ),
     ]
     try:
         await replica.life.run(stopping)

@@ -70,6 +70,11 @@ class ReplicaMetrics:
         self._flushed = counter("flushed_items_total", "Items written by fenced transactions", ("stage",))
         self._outcomes = counter("attempts_settled_total", "Attempts settled", ("outcome",))
         self._unknown = counter("attempts_unknown_total", "Times that an outcome became unknown", ("reason",))
+        self._parkings = counter(
+            "attempts_parkings_total", "Times that an attempt was parked without an answer", ("reason",)
+        )
+        self._parked = gauge("attempts_parked", "Open attempts that wait in the database for their next try")
+        self._parked_s = gauge("oldest_parked_seconds", "Age of the oldest of them")
         self._looks = counter(
             "notices_looked_into_total", "Notices of the processor that were looked into", ("finding",)
         )
@@ -117,6 +122,7 @@ class ReplicaMetrics:
         self._term.set(0)
         self.in_flight(0, 0)
         self.set_aside(0)
+        self._show_parked(0, 0.0)
         self._show_lags(dict.fromkeys(_KINDS, 0.0))
         self._terms_ended.inc()
         self._term_s.set(lasted_s)
@@ -182,6 +188,19 @@ class ReplicaMetrics:
     def became_unknown(self, reason: str) -> None:
         """Count a doubt."""
         self._unknown.labels(reason).inc()
+
+    def parked(self, reason: str) -> None:
+        """Count an attempt that was parked."""
+        self._parkings.labels(reason).inc()
+
+    def parked_measured(self, count: int, oldest_s: float) -> None:
+        """Show what is parked, unless the term ended while it was being measured."""
+        if self.term is not None:
+            self._show_parked(count, oldest_s)
+
+    def _show_parked(self, count: int, oldest_s: float) -> None:
+        self._parked.set(count)
+        self._parked_s.set(oldest_s)
 
     def looked(self, finding: str) -> None:
         """Count a look at what a webhook told of."""
