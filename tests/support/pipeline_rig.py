@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
+from middleman.billing.breaker import Breaker
 from middleman.billing.calls import ProcessorCalls
 from middleman.billing.collect import Collector
 from middleman.billing.names import StableNames
@@ -193,6 +194,8 @@ class CountingObserver(SilentBillingObserver):
         self.most_set_aside = 0
         self.unavailable = 0
         self.settlements: list[str] = []
+        self.faults: list[tuple[str, str]] = []
+        self.breakers: dict[str, bool] = {}
 
     def called(self, step: str, result: str, took_s: float) -> None:
         self.calls.append((step, result))
@@ -206,6 +209,12 @@ class CountingObserver(SilentBillingObserver):
 
     def set_aside(self, subscriptions: int) -> None:
         self.most_set_aside = max(self.most_set_aside, subscriptions)
+
+    def refused_us(self, step: str, code: str) -> None:
+        self.faults.append((step, code))
+
+    def breaker(self, step: str, is_open: bool) -> None:
+        self.breakers[step] = is_open
 
     def settled(self, outcome: str) -> None:
         self.settlements.append(outcome)
@@ -230,6 +239,7 @@ class Bench:
     concurrency: int = 64
     limiter: RateLimiter | None = None
     reach: ProcessorReach | None = None
+    breaker: Breaker | None = None
 
     def calls(self) -> ProcessorCalls:
         """Calls as this term makes them."""
@@ -240,6 +250,7 @@ class Bench:
             draining=self.draining,
             limiter=self.limiter or RateLimiter(self.clock),
             reach=self.reach or ProcessorReach(self.clock, lambda: 0.5),
+            breaker=self.breaker or Breaker(self.clock, self.observer),
             slots=Slots(self.concurrency),
             clock=self.clock,
             uniform=lambda: 0.5,

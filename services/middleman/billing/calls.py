@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from middleman.billing.breaker import Breaker, Wait
 from middleman.billing.draining import done_before, drains_within
 from middleman.billing.observer import BillingObserver
 from middleman.billing.pace import Slots
@@ -19,6 +20,7 @@ from middleman.ports.clock import Clock
 from middleman.ports.processor import (
     ACCOUNT_RATE_LIMITED,
     NOTHING_CAME_BACK,
+    PAUSED,
     RATE_LIMITED,
     REMEMBERED_FAILURE,
     ConfirmIntent,
@@ -135,7 +137,9 @@ class Pauses:
 
 
 class ProcessorCalls:
-    """The processor behind a bound on concurrency, a rate limit per endpoint, and the leader's trust.
+    """The processor behind a breaker, a bound on concurrency, a rate limit, and the leader's trust.
+
+    While the breaker is open, `create` and `confirm` answer `NotSent(PAUSED)` at once: nobody waits inside a call.
 
     Every call may raise `ProcessorUnreachable`: nothing has come back for so long that another replica should try.
     """
@@ -148,6 +152,7 @@ class ProcessorCalls:
         draining: asyncio.Event,
         limiter: RateLimiter,
         reach: ProcessorReach,
+        breaker: Breaker,
         slots: Slots,
         clock: Clock,
         uniform: Callable[[], float],
@@ -163,6 +168,7 @@ class ProcessorCalls:
         self._draining = draining
         self._limiter = limiter
         self._reach = reach
+        self._breaker = breaker
         self._slots = slots
         self._clock = clock
         self._uniform = uniform
@@ -195,7 +201,9 @@ class ProcessorCalls:
         """Create a payment intent, unconfirmed; `repeat`: the same request may have been sent before."""
         guard = self._trust.require
         return await self._call(
-            "create", lambda: self._processor.create_intent(request, repeat=repeat, guard=guard)
+            "create",
+            request.customer_id,
+            lambda: self._processor.create_intent(request, repeat=repeat, guard=guard),
         )
 
     async def confirm(
@@ -204,7 +212,9 @@ class ProcessorCalls:
         """Confirm a payment intent; `repeat`: the same request may have been sent before."""
         guard = self._trust.require
         return await self._call(
-            "confirm", lambda: self._processor.confirm_intent(request, repeat=repeat, guard=guard)
+            "confirm",
+            request.intent_id,
+            lambda: self._processor.confirm_intent(request, repeat=repeat, guard=guard),
         )
 
     async def read(
@@ -212,7 +222,9 @@ class ProcessorCalls:
     ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
         """Read a payment intent."""
         guard = self._trust.require
-        return await self._call("read", lambda: self._processor.read_intent(intent_id, guard=guard))
+        return await self._call(
+            "read", intent_id, lambda: self._processor.read_intent(intent_id, guard=guard)
+        )
 
     async def find_created(self, request: CreateIntent, name: str) -> PaymentIntentId | NotListed | None:
         """The customer's newest intent whose metadata `name` is that of `request`; None where no answer is certain.
@@ -222,7 +234,9 @@ class ProcessorCalls:
         after: PaymentIntentId | None = None
         for _ in range(_LISTED_PAGES):
             wanted = ListIntents(customer_id=request.customer_id, after=after)
-            page = await self._call("list", partial(self._processor.list_intents, wanted))
+            page = await self._call(
+                "list", request.customer_id, partial(self._processor.list_intents, wanted)
+            )
             if not isinstance(page, IntentPage):
                 return None
             for intent in page.intents:
@@ -233,7 +247,14 @@ class ProcessorCalls:
             after = page.intents[-1].intent_id
         return None
 
-    async def _call(self, step: str, call: Callable[[], Awaitable[AnswerT]]) -> AnswerT:
+    async def _call(
+        self, step: str, subject: str, call: Callable[[], Awaitable[AnswerT]]
+    ) -> AnswerT | NotSent:
+        if self._draining.is_set():
+            raise Draining
+        go = self._breaker.admit(step)
+        if isinstance(go, Wait):
+            return NotSent(PAUSED, go.for_s)
         await self._turn(step)
         async with self._slots:
             if self._draining.is_set():
@@ -243,6 +264,7 @@ class ProcessorCalls:
             answer = await call()
             took_s = self._clock.boottime_s() - started_s
         self._observer.called(step, type(answer).__name__, took_s)
+        self._breaker.answered(step, subject, answer, go)
         if not isinstance(answer, NotSent | Unknown | OperatorFault) or is_stored(answer):
             self._answers.answered(step)
         if isinstance(answer, NotSent | Unknown) and answer.reason in (RATE_LIMITED, ACCOUNT_RATE_LIMITED):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import structlog
 
+from middleman.billing.breaker import Breaker
 from middleman.billing.draining import done_before, drains_within
 from middleman.billing.due import DueClaims
 from middleman.billing.in_flight import InFlight
@@ -54,6 +55,7 @@ class Claimer:
     store: Store
     due: DueClaims
     in_flight: InFlight
+    breaker: Breaker
     take_on: TakeOn
     look_into: LookInto
     clock: Clock
@@ -180,6 +182,9 @@ class Claimer:
             return False
         await self.failpoints.hit("before_claim")
         limit = min(batch, self.in_flight.room)
+        claimable = self.breaker.admit_claims(limit)
+        if claimable < limit:
+            return await self._claim_while_paused(limit, claimable)
         reserved = (
             0 if batch < self.batch else max(1, limit // _RESERVED_ONE_IN)
         )  # a term's first batch is all for periods
@@ -196,6 +201,22 @@ class Claimer:
         for notice in notices:
             self.look_into(notice)
         return opened == due_limit or opened + len(retries.attempts) == limit
+
+    async def _claim_while_paused(self, limit: int, claimable: int) -> bool:
+        """The breaker is open: look into notices as ever, and claim one attempt where a probe needs one."""
+        async with self.patience.transaction(self.store, self.term) as transaction:
+            notices = await transaction.pending_notices(limit)
+        for notice in notices:
+            self.look_into(notice)
+        if claimable:
+            due = await self.due.claim(claimable, end_limit=self.batch)
+            await self._start(due)
+            if not due.attempts:
+                async with self.patience.transaction(self.store, self.term) as transaction:
+                    claim = partial(transaction.claim_retries, claimable)
+                    retries = await self.due.timed("retry", claim)
+                await self._start(retries)
+        return False
 
     async def _start(self, claim: Claim) -> None:
         """Carry what was claimed; the transaction that opened it has committed."""

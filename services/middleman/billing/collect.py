@@ -242,7 +242,6 @@ class Collector:
                 log.error("intent.missing", intent=intent_id, attempt=attempt.attempt_id)
                 return Unknown("intent_missing", f"{intent_id} is not known to the processor")
             case OperatorFault() as fault:
-                log.error("intent.read_refused", intent=intent_id, code=fault.code, message=fault.message)
                 return Unknown("read_refused", fault.code)
             case (Unknown() | NotSent()) as unanswered:
                 return unanswered

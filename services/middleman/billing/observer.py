@@ -46,6 +46,14 @@ class BillingObserver(Protocol):
         """So many calls at once are allowed now."""
         ...
 
+    def refused_us(self, step: str, code: str) -> None:
+        """The processor refused a call for the operator's sake."""
+        ...
+
+    def breaker(self, step: str, is_open: bool) -> None:
+        """Whether calls of this step are paused, but for a probe now and then."""
+        ...
+
     def set_aside(self, subscriptions: int) -> None:
         """So many subscriptions cannot be billed in this term: the database refuses to compute or keep their periods."""
         ...
@@ -86,6 +94,12 @@ class SilentBillingObserver:
         """Ignore."""
 
     def slots(self, limit: int) -> None:
+        """Ignore."""
+
+    def refused_us(self, step: str, code: str) -> None:
+        """Ignore."""
+
+    def breaker(self, step: str, is_open: bool) -> None:
         """Ignore."""
 
     def set_aside(self, subscriptions: int) -> None:

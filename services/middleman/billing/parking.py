@@ -13,12 +13,30 @@ import math
 from dataclasses import dataclass
 
 from middleman.ports.clock import Clock
-from middleman.ports.processor import NO_CONNECTION, NO_FREE_CONNECTION, RATE_LIMITED
+from middleman.ports.processor import (
+    ACCOUNT_RATE_LIMITED,
+    NO_CONNECTION,
+    NO_FREE_CONNECTION,
+    PAUSED,
+    RATE_LIMITED,
+)
 
 _NEVER_ITS_OWN = frozenset(
-    {RATE_LIMITED, NO_CONNECTION, NO_FREE_CONNECTION, "not_authorized", "closed", "too_many_waiting"}
+    {
+        RATE_LIMITED,
+        ACCOUNT_RATE_LIMITED,
+        NO_CONNECTION,
+        NO_FREE_CONNECTION,
+        PAUSED,
+        "not_authorized",
+        "closed",
+        "too_many_waiting",
+    }
 )
 """Each `reason` of a missing answer that says nothing about the object that was asked about."""
+
+_MAKES_NO_ROOM = _NEVER_ITS_OWN - {PAUSED}
+"""While the breaker is open, notices and parked work still need room: what is paused gives way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ class Answers:
         """
         now_s = self._clock.boottime_s()
         is_too_soon = now_s - self._made_room_at_s < self._policy.make_room_every_s
-        if is_too_soon or reason in _NEVER_ITS_OWN:
+        if is_too_soon or reason in _MAKES_NO_ROOM:
             return False
         self._made_room_at_s = now_s
         return True

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from middleman.billing.breaker import Breaker
 from middleman.billing.calls import Draining, ProcessorCalls
 from middleman.billing.claiming import Claimer, TakeOn
 from middleman.billing.collect import Collector
@@ -87,6 +88,7 @@ class Pipeline:
         self._observer = observer
         self._collector_type = collector
         self._reach = ProcessorReach(clock, uniform)
+        self._breaker = Breaker(clock, observer)
 
     async def __call__(self, term: Term, trust: Trust, draining: asyncio.Event) -> None:
         """Lead for one term; see `Lead`.
@@ -96,6 +98,7 @@ class Pipeline:
             StoreUnavailable, ProcessorUnreachable: away for too long; let another replica try.
         """
         self._reach.begin_term()
+        self._breaker.reset()
         in_flight = InFlight(self._limits.in_flight)
         patience = Patience(self._clock, self._limits.store_patience_s)
         ledger = self._ledger(term, trust, patience)
@@ -127,6 +130,7 @@ class Pipeline:
                 store=self._store,
                 due=DueClaims(term, self._store, self._clock, patience, self._observer),
                 in_flight=in_flight,
+                breaker=self._breaker,
                 take_on=take_on,
                 look_into=look_into,
                 parked=ParkedWork(
@@ -197,6 +201,7 @@ class Pipeline:
             draining=draining,
             limiter=self._limiter,
             reach=self._reach,
+            breaker=self._breaker,
             slots=slots,
             clock=self._clock,
             uniform=self._uniform,

@@ -53,6 +53,9 @@ OBJECT_BUSY = "object_busy"
 """The `reason` of a `NotSent` or an `Unknown` that was a 429 for one object, which another request holds:
 only this call has to wait."""
 
+PAUSED = "paused"
+"""The `reason` of a `NotSent` that we gave ourselves: the breaker is open (`middleman.billing.breaker`)."""
+
 NO_CONNECTION = "no_connection"
 NO_FREE_CONNECTION = "no_free_connection"
 CONNECTION_LOST = "connection_lost"

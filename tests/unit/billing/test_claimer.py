@@ -17,6 +17,7 @@ from tests.support.pipeline_rig import (
 )
 from tests.support.virtual_time import VirtualClock, in_virtual_time
 
+from middleman.billing.breaker import Breaker, Go
 from middleman.billing.claiming import Claimer
 from middleman.billing.due import LOOK_BACK_INTERVAL_S, MOST_SET_ASIDE, DueClaims
 from middleman.billing.in_flight import InFlight
@@ -25,6 +26,7 @@ from middleman.billing.parking import ParkedBudget
 from middleman.billing.patience import Patience
 from middleman.domain.ids import AttemptId, NoticeId, PaymentIntentId
 from middleman.ports.errors import StaleTerm, TrustLost
+from middleman.ports.processor import OperatorFault
 from middleman.ports.store import OpenAttempt, PendingNotice, StoreRefused, StoreUnavailable
 from middleman.ports.trust import TrustWindow
 
@@ -43,6 +45,7 @@ class Desk:
         self.draining = asyncio.Event()
         self.in_flight = InFlight(limit)
         self.observer = CountingObserver()
+        self.breaker = Breaker(self.clock, self.observer)
         self.taken: list[tuple[AttemptId, bool]] = []
         self.looked_into: list[PendingNotice] = []
         self.carry: Callable[[OpenAttempt], None] = self.settle
@@ -54,6 +57,7 @@ class Desk:
             store=store,
             due=DueClaims(term, store, self.clock, patience, self.observer),
             in_flight=self.in_flight,
+            breaker=self.breaker,
             take_on=self.take_on,
             look_into=self.look_into,
             clock=self.clock,
@@ -130,6 +134,34 @@ async def test_what_a_predecessor_left_comes_before_anything_new() -> None:
     ]
     assert desk.observer.recoveries == [2]
     assert desk.observer.claims[:3] == [("due", 2), ("due", 0), ("retry", 1)]
+
+
+@in_virtual_time
+async def test_while_the_processor_refuses_us_nothing_is_claimed_but_a_probe_and_notices_are_looked_into() -> (
+    None
+):
+    desk = Desk(store_with(due=" ".join(f"n{n}" for n in range(50)), retries="again"))
+    notice = PendingNotice(NoticeId("evt_1"), PaymentIntentId("pi_1"))
+    desk.store.notices = {notice.notice_id: (notice, an_attempt("told"))}
+    refuse(desk.breaker)
+    async with at_work(desk):
+        await asyncio.sleep(6)
+        assert desk.taken == []
+        assert desk.looked_into[:1] == [notice]
+        await asyncio.sleep(4)
+        assert len(desk.taken) == 2, "one every two seconds, since nobody takes the probe here"
+        desk.breaker.reset()
+        await asyncio.sleep(5)
+    assert len(desk.taken) == 51
+
+
+def refuse(breaker: Breaker) -> None:
+    """Open the circuit of `confirm`."""
+    for number in range(50):
+        go = breaker.admit("confirm")
+        if isinstance(go, Go):
+            breaker.answered("confirm", f"pi_{number}", OperatorFault("invalid_request_error", "no"), go)
+    assert breaker.is_open
 
 
 @in_virtual_time

@@ -253,7 +253,7 @@ async def test_a_missing_intent_is_asked_for_again_and_again_and_never_guessed(
     assert story.journal == [f"read {PI}"] * 4 + ["settle Succeeded"]
     assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == [
         "intent.missing",
-        "intent.read_refused",
+        "processor.refuses_us",
         "intent.missing",
     ]
 

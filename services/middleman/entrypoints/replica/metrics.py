@@ -81,6 +81,16 @@ class ReplicaMetrics:
         self._set_aside = gauge(
             "subscriptions_set_aside", "Subscriptions that the database cannot bill, in this term"
         )
+        self._refused_us = counter(
+            "operator_faults_total",
+            "Calls that the processor refused for the operator's sake, whoever pays",
+            ("step", "code"),
+        )
+        self._breaker = gauge(
+            "breaker_open",
+            "1 while calls of this step are paused because the processor refuses us",
+            ("step",),
+        )
         self._in_flight = gauge("attempts_in_flight", "Attempts between claim and settle")
         self._in_flight_limit = gauge("attempts_in_flight_limit", "How many of them there may be")
         self._unanswered = gauge("attempts_unanswered", "Attempts in flight that got no definite answer yet")
@@ -209,6 +219,14 @@ class ReplicaMetrics:
     def set_aside(self, subscriptions: int) -> None:
         """See `BillingObserver`."""
         self._set_aside.set(subscriptions)
+
+    def refused_us(self, step: str, code: str) -> None:
+        """Count a refusal that concerns no payer."""
+        self._refused_us.labels(step, code).inc()
+
+    def breaker(self, step: str, is_open: bool) -> None:
+        """Show whether calls are paused."""
+        self._breaker.labels(step).set(is_open)
 
     def in_flight(self, attempts: int, unanswered: int) -> None:
         """Show how much is being carried, and how much of it has no answer yet."""
