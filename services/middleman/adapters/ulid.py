@@ -3,16 +3,14 @@
 import os
 import time
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_LENGTH = 26
+from middleman.domain.ids import stem
 
 
 def ulid(time_ms: int, randomness: bytes) -> str:
     """26 characters of Crockford's base 32: 48 bits of Unix milliseconds, then 80 random bits (10 bytes)."""
     if not 0 <= time_ms < 1 << 48 or len(randomness) != 10:
         raise ValueError("a ULID takes 48 bits of milliseconds and 10 random bytes")
-    number = time_ms << 80 | int.from_bytes(randomness)
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5))
+    return stem(time_ms << 80 | int.from_bytes(randomness))
 
 
 def new_id(prefix: str) -> str:

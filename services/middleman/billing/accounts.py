@@ -12,8 +12,9 @@ from middleman.domain.idempotency import attach_key, customer_key
 from middleman.domain.ids import CustomerId, PaymentMethodId, PlanId, ProcessorCustomerId
 from middleman.domain.money import Money, require_price
 from middleman.ports.accounts import AccountsTransaction, Customer, IntervalUnit, NewCustomer, NewPlan, Plan
-from middleman.ports.once import Answer, Ticket
+from middleman.ports.once import Answer, Ticket, TicketReused
 from middleman.ports.processor import (
+    KEY_REUSED,
     AttachPaymentMethod,
     CreateCustomer,
     CustomerCreated,
@@ -97,7 +98,10 @@ class Customers:
             )
             return lambda transaction: transaction.add_customer(customer)
 
-        return await self.once.in_stages(ticket, "cu_", outside, render)
+        async def require_unused(transaction: AccountsTransaction, resource_id: str) -> None:
+            await transaction.require_no_customer(CustomerId(resource_id))
+
+        return await self.once.in_stages(ticket, "cu_", outside, render, require_unused)
 
     async def replace_payment_method(
         self,
@@ -138,7 +142,7 @@ class Customers:
             case OperatorFault():
                 raise _misconfigured("customer", created)
             case Unknown() | NotSent():
-                raise _unavailable(created)
+                raise _unanswered(created)
             case _:
                 assert_never(created)
 
@@ -161,7 +165,7 @@ class Customers:
             case OperatorFault():
                 raise _misconfigured("attach", attached)
             case Unknown() | NotSent():
-                raise _unavailable(attached)
+                raise _unanswered(attached)
             case _:
                 return attached.payment_method
 
@@ -218,6 +222,9 @@ def _misconfigured(step: str, fault: OperatorFault) -> ProcessorMisconfigured:
     return ProcessorMisconfigured(fault)
 
 
-def _unavailable(answer: Unknown | NotSent) -> ProcessorUnavailable:
+def _unanswered(answer: Unknown | NotSent) -> ProcessorUnavailable | TicketReused:
+    if isinstance(answer, Unknown) and answer.reason == KEY_REUSED:
+        # Our keys derive from the caller's: the processor remembers a request of which the ticket is lost or forgotten.
+        return TicketReused("the payment processor remembers another request under this Idempotency-Key")
     retry_after_s = answer.retry_after_s if isinstance(answer, NotSent) else None
     return ProcessorUnavailable(answer.reason, retry_after_s)

@@ -4,9 +4,12 @@ Two shapes, by whether the effect is in the database alone:
 
 * `atomically`: reservation, effect and answer commit together, or not at all.
 * `in_stages`: the request talks to the processor, and no network call happens inside a transaction. The
-  reservation commits first and fixes the id of what is made; the processor is then called under keys that
-  derive from that id; effect and answer commit together at the end. Whoever resumes after a crash
-  walks the same road under the same names, so nothing is doubled.
+  reservation commits first; the processor is then called under keys that derive from the id of what is made;
+  effect and answer commit together at the end. A request that resumes after a crash sends the same calls under
+  the same names, so nothing is doubled.
+
+The id of what is made derives from the ticket (`domain.ids.id_of_request`). A database that lost the reservation,
+the effect and the answer therefore gets the same thing back from a repeat. Without a ticket the id is random.
 
 A request that is refused has no effect and is not remembered, except where `in_stages` renders a refusal of
 the processor's as an answer.
@@ -19,9 +22,10 @@ from typing import TypeVar
 
 import structlog
 
+from middleman.domain.ids import id_of_request
 from middleman.ports.accounts import Accounts, AccountsTransaction
 from middleman.ports.new_id import NewId
-from middleman.ports.once import Answer, Reservation, Ticket
+from middleman.ports.once import Answer, Reservation, Ticket, TicketReused
 from middleman.ports.store import StoreUnavailable
 
 T = TypeVar("T")
@@ -44,7 +48,7 @@ class OutsideTooSlow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """Runs requests at most once each. `new_id` names what they make."""
+    """Runs requests at most once each. `new_id` names what a request without a ticket makes."""
 
     accounts: Accounts
     new_id: NewId
@@ -60,7 +64,7 @@ class Once:
 
         Raises TicketReused, TicketInUse, StoreUnavailable, and whatever `effect` raises.
         """
-        fresh_id = self.new_id(prefix)
+        fresh_id = self._name(ticket, prefix)
 
         async def work(transaction: AccountsTransaction) -> Answer:
             resource_id = fresh_id
@@ -82,27 +86,47 @@ class Once:
         prefix: str,
         outside: Callable[[str], Awaitable[Callable[[AccountsTransaction], Awaitable[T]]]],
         render: Render[T],
+        require_unused: Callable[[AccountsTransaction, str], Awaitable[None]] | None = None,
     ) -> Answer:
         """Run `outside(resource id)`, which returns the effect to run in the closing transaction.
+
+        `require_unused(transaction, resource id)` runs with the reservation, before anything leaves the process: it
+        raises where the id exists already.
 
         Raises as `atomically` does, whatever `outside` raises, and OutsideTooSlow. Whatever is raised after the
         reservation, a repeat may resume at once.
         """
         give_up_at_s = asyncio.get_running_loop().time() + OUTSIDE_S  # the hold begins no earlier
-        resource_id = self.new_id(prefix)
+        resource_id = self._name(ticket, prefix)
         if ticket is None:
             effect = await _until(give_up_at_s, outside(resource_id))
             return render(await self.accounts.transact(effect))
         mine = ticket
-        reserved = await self.accounts.transact(lambda tx: tx.reserve(mine, resource_id, HOLD_S))
+
+        async def reserve(transaction: AccountsTransaction) -> Reservation | Answer:
+            reserved = await transaction.reserve(mine, resource_id, HOLD_S)
+            if isinstance(reserved, Reservation) and require_unused is not None:
+                await require_unused(transaction, reserved.resource_id)
+            return reserved
+
+        reserved = await self.accounts.transact(reserve)
         if isinstance(reserved, Answer):
             return reserved
         try:
             effect = await _until(give_up_at_s, outside(reserved.resource_id))
             return await self._finish(mine, effect, render)
-        except Exception:
-            await self._release(mine, reserved)
+        except TicketReused:
+            # The processor remembers a first request that the database lost: its repeat must find the key free.
+            await self._give_up(mine, lambda transaction: transaction.withdraw(mine, reserved))
             raise
+        except Exception:
+            await self._give_up(mine, lambda transaction: transaction.release(mine, reserved))
+            raise
+
+    def _name(self, ticket: Ticket | None, prefix: str) -> str:
+        if ticket is None:
+            return self.new_id(prefix)
+        return id_of_request(prefix, ticket.api_key_id, ticket.key)
 
     async def _finish(
         self, ticket: Ticket, effect: Callable[[AccountsTransaction], Awaitable[T]], render: Render[T]
@@ -117,9 +141,9 @@ class Once:
 
         return await self.accounts.transact(work)
 
-    async def _release(self, ticket: Ticket, reservation: Reservation) -> None:
+    async def _give_up(self, ticket: Ticket, work: Callable[[AccountsTransaction], Awaitable[None]]) -> None:
         try:
-            await self.accounts.transact(lambda transaction: transaction.release(ticket, reservation))
+            await self.accounts.transact(work)
         except StoreUnavailable as error:
             log.warning("ticket.not_released", key=ticket.key, held_for_s=HOLD_S, reason=str(error))
 

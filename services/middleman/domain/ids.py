@@ -6,8 +6,11 @@ ids again, and with them the same idempotency keys. SQL derives the same strings
 
 The derivation can be undone (everything before the last ``_`` is the parent), so two different debts
 never share a name.
+
+What a request makes is named after the request: the API key and the Idempotency-Key (DESIGN §2.9).
 """
 
+import hashlib
 from typing import NewType
 
 CustomerId = NewType("CustomerId", str)
@@ -41,6 +44,30 @@ def attempt_id(invoice: InvoiceId, attempt_no: int) -> AttemptId:
     if attempt_no < 1:
         raise ValueError(f"attempt_no counts from 1, got {attempt_no} for {invoice!r}")
     return AttemptId(f"{ATTEMPT_PREFIX}{_without_prefix(invoice, INVOICE_PREFIX, 'invoice id')}_{attempt_no}")
+
+
+_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, in lower case
+_STEM_LENGTH = 26
+
+
+def stem(number: int) -> str:
+    """A number of 128 bits as 26 characters of Crockford's base 32, in the form of a ULID."""
+    if not 0 <= number < 1 << 128:
+        raise ValueError(f"a stem holds 128 bits, got {number}")
+    return "".join(_BASE32[number >> shift & 31] for shift in range(5 * (_STEM_LENGTH - 1), -1, -5))
+
+
+def id_of_request(prefix: str, api_key_id: str, idempotency_key: str) -> str:
+    """The id of what one request makes: the same for every repeat of it, also where nothing of it was kept.
+
+    The first 128 bits of a SHA-256. The parts cannot run into one another, since none holds a NUL. This function is
+    part of the stored data: a change of it would make a repeated request into a new one.
+    """
+    parts = ("middleman.id.1", prefix, api_key_id, idempotency_key)
+    if not all(parts) or any("\0" in part for part in parts):
+        raise ValueError(f"an id needs a prefix, an API key's id and an Idempotency-Key, got {parts[1:]!r}")
+    digest = hashlib.sha256("\0".join(parts).encode()).digest()
+    return prefix + stem(int.from_bytes(digest[:16]))
 
 
 def _without_prefix(name: str, prefix: str, what: str) -> str:

@@ -105,6 +105,15 @@ class NoSuchRecord(Exception):
         self.record_id = record_id
 
 
+class AlreadyMade(Exception):
+    """The Idempotency-Key made this before, and its answer is forgotten: nothing is made a second time."""
+
+    def __init__(self, kind: str, record_id: str) -> None:
+        super().__init__(f"this Idempotency-Key made {kind} {record_id}, and its answer is no longer kept")
+        self.kind = kind
+        self.record_id = record_id
+
+
 class UnknownReference(Exception):
     """A field of the request names something that does not exist."""
 
@@ -128,20 +137,28 @@ class TestClockRefused(Exception):
 class AccountsTransaction(TicketWork, Protocol):
     """The writing statements of the REST API, inside one transaction. They may be run again from the start."""
 
-    async def add_customer(self, customer: NewCustomer) -> Customer: ...
+    async def require_no_customer(self, customer_id: CustomerId) -> None:
+        """Raises AlreadyMade."""
+        ...
+
+    async def add_customer(self, customer: NewCustomer) -> Customer:
+        """Raises AlreadyMade."""
+        ...
 
     async def set_payment_method(self, customer_id: CustomerId, method: PaymentMethodId) -> Customer:
         """Raises NoSuchRecord."""
         ...
 
-    async def add_plan(self, plan: NewPlan) -> Plan: ...
+    async def add_plan(self, plan: NewPlan) -> Plan:
+        """Raises AlreadyMade."""
+        ...
 
     async def archive_plan(self, plan_id: PlanId) -> Plan:
         """Archiving an archived plan changes nothing. Raises NoSuchRecord."""
         ...
 
     async def add_subscription(self, subscription: NewSubscription) -> Subscription:
-        """Raises UnknownReference, PlanArchived, AnchorRefused."""
+        """Raises AlreadyMade, UnknownReference, PlanArchived, AnchorRefused."""
         ...
 
     async def end_subscription(

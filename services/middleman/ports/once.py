@@ -68,3 +68,7 @@ class TicketWork(Protocol):
         Nothing happens where the hold had run out and somebody else has resumed: the hold is theirs then.
         """
         ...
+
+    async def withdraw(self, ticket: Ticket, reservation: Reservation) -> None:
+        """Delete the reservation: the key belongs to another request after all. Nothing happens as with `release`."""
+        ...

@@ -67,6 +67,9 @@ NOTHING_CAME_BACK = frozenset({NO_CONNECTION, NO_FREE_CONNECTION, CONNECTION_LOS
 AMOUNT_DIFFERS = "amount_differs"
 """The `reason` of an `Unknown` where the payment intent asks for another amount than it was created for."""
 
+KEY_REUSED = "idempotency_error"
+"""The `reason` of an `Unknown` that says: this key was used before, with other parameters."""
+
 REMEMBERED_FAILURE = "server_error_replayed"
 """The `reason` of an `Unknown` that the key will go on giving: the processor stored a 500 as its answer."""
 

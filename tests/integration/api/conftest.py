@@ -19,6 +19,7 @@ from middleman.adapters.postgres.engine import engine, owner_engine
 from middleman.bootstrap.api import ApiParts, assemble_api
 from middleman.entrypoints.api.app import create_app
 from middleman.ports.api_keys import Scope
+from middleman.ports.processor import PaymentProcessor
 
 POOL_SIZE = 5
 WEBHOOK_SECRET = "whsec_of_the_tests"
@@ -75,7 +76,7 @@ class ApiWorld:
 
 @asynccontextmanager
 async def api_instance(
-    database: Database, processor: FakeProcessor, api_key: str, patience_s: float
+    database: Database, processor: PaymentProcessor, api_key: str, patience_s: float
 ) -> AsyncIterator[Instance]:
     """One instance with a client that carries `api_key`."""
     pool = engine(database.dsn("middleman_api"), application_name="middleman-api-test", pool_size=POOL_SIZE)
@@ -91,10 +92,13 @@ async def api_instance(
 
 
 @asynccontextmanager
-async def api_world(server: PostgresServer, *, patience_s: float = 10.0) -> AsyncIterator[ApiWorld]:
-    """A world of one's own."""
+async def api_world(
+    server: PostgresServer, *, patience_s: float = 10.0, processor: PaymentProcessor | None = None
+) -> AsyncIterator[ApiWorld]:
+    """A world of one's own. `processor` in place of the one in memory, which is then asked nothing."""
     async with fresh_database(server) as database:
-        processor = FakeProcessor()
+        in_memory = FakeProcessor()
+        processor = processor or in_memory
         owner = owner_engine(database.dsn())
         api_key = await create_api_key(owner, f"world-{secrets.token_hex(4)}", ("read", "write"))
         await owner.dispose()
@@ -102,7 +106,7 @@ async def api_world(server: PostgresServer, *, patience_s: float = 10.0) -> Asyn
             api_instance(database, processor, api_key, patience_s) as first,
             api_instance(database, processor, api_key, patience_s) as second,
         ):
-            yield ApiWorld(database, processor, first, second)
+            yield ApiWorld(database, in_memory, first, second)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -81,8 +81,8 @@ async def filled(migrated_server: PostgresServer) -> AsyncIterator[tuple[AsyncEn
 @pytest.mark.parametrize(
     ("read", "index"),
     [
-        (_subscriptions(), "subscriptions_pkey"),
-        (_subscriptions(status="active"), "subscriptions_pkey"),
+        (_subscriptions(), "subscriptions_by_creation"),
+        (_subscriptions(status="active"), "subscriptions_by_creation"),
         (_subscriptions(status="past_due"), "subscriptions_past_due"),
         (_subscriptions(status="canceled"), "subscriptions_with_an_end"),
         (_subscriptions(customer_id=CustomerId("cu_s7")), "subscriptions_of_customer"),

@@ -1,4 +1,4 @@
-"""The caller cache: short, bounded, and no memory of secrets. And names that sort by time."""
+"""The caller cache: short, bounded, and no memory of secrets. And random names that sort by time."""
 
 import hashlib
 

@@ -47,6 +47,9 @@ class FakeTransaction:
         assert reservation == Reservation(self.reserved[0], HELD_UNTIL)
         self.released += 1
 
+    async def require_no_customer(self, customer_id: str) -> None:
+        assert customer_id == self.reserved[0]
+
     async def forget_tickets(self, older_than_s: float, limit: int) -> int:
         self.asked.append((older_than_s, limit))
         gone = min(self.old, limit)

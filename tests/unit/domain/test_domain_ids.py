@@ -1,5 +1,7 @@
 """The names of debts, and the keys that are made of them."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from middleman.domain.ids import (
     InvoiceId,
     SubscriptionId,
     attempt_id,
+    id_of_request,
     invoice_id,
 )
 
@@ -35,6 +38,29 @@ def _names(debt: tuple[str, int, int]) -> tuple[InvoiceId, AttemptId]:
 def test_an_invoice_is_named_after_its_subscription_and_period() -> None:
     assert invoice_id(SubscriptionId("sub_01ABC"), 0) == "in_01ABC_0"
     assert invoice_id(SubscriptionId("sub_01ABC"), 12) == "in_01ABC_12"
+
+
+def test_the_name_of_what_a_request_makes_never_changes() -> None:
+    # Stored data: another value here would make a repeated request into a new one.
+    made = id_of_request("sub_", "key_01jd8x3v9k2m4n5p6q7r8s9t0v", "ada-premium-1")
+    assert made == "sub_2wq8b828av7c8b38d6x5yk0ybb"
+    assert made != id_of_request("sub_", "key_01jd8x3v9k2m4n5p6q7r8s9t0w", "ada-premium-1")
+    assert made[4:] != id_of_request("cu_", "key_01jd8x3v9k2m4n5p6q7r8s9t0v", "ada-premium-1")[3:]
+
+
+@given(
+    st.text(st.characters(codec="ascii", min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)
+)
+def test_the_name_of_what_a_request_makes_has_the_form_of_an_id(key: str) -> None:
+    made = id_of_request("cu_", "key_1", key)
+    assert re.fullmatch("cu_[0-7][0-9a-hjkmnp-tv-z]{25}", made)
+    assert made == id_of_request("cu_", "key_1", key)
+
+
+@pytest.mark.parametrize("parts", [("", "k", "x"), ("cu_", "", "x"), ("cu_", "k", ""), ("cu_", "k\0x", "y")])
+def test_a_name_needs_all_its_parts_and_none_can_run_into_the_next(parts: tuple[str, str, str]) -> None:
+    with pytest.raises(ValueError, match="an id needs"):
+        id_of_request(*parts)
 
 
 def test_an_attempt_is_named_after_its_invoice_and_number() -> None:

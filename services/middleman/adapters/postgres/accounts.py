@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, Literal, NoReturn, TypeVar
 
 import orjson
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import Table, exists, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -20,6 +21,7 @@ from middleman.adapters.postgres.tickets import PostgresTickets
 from middleman.domain.ids import CustomerId, PaymentMethodId, PlanId, SubscriptionId
 from middleman.ports.accounts import (
     AccountsTransaction,
+    AlreadyMade,
     AnchorRefused,
     ClockReading,
     Customer,
@@ -83,6 +85,10 @@ class PostgresAccountsTransaction(PostgresTickets):
 
     connection: AsyncConnection
 
+    async def require_no_customer(self, customer_id: CustomerId) -> None:
+        if await self._exists(customers, customer_id):
+            raise AlreadyMade("customer", customer_id)
+
     async def add_customer(self, customer: NewCustomer) -> Customer:
         statement = (
             insert(customers)
@@ -94,9 +100,12 @@ class PostgresAccountsTransaction(PostgresTickets):
                 payment_method_id=customer.payment_method_id,
                 metadata=dict(customer.metadata),
             )
+            .on_conflict_do_nothing(index_elements=[customers.c.id])
             .returning(*CUSTOMER)
         )
-        row = (await self.connection.execute(statement)).one()
+        row = (await self.connection.execute(statement)).one_or_none()
+        if row is None:
+            raise AlreadyMade("customer", customer.id)
         await self._tell("customer.created", customer.id)
         return as_value(Customer, row)
 
@@ -125,9 +134,12 @@ class PostgresAccountsTransaction(PostgresTickets):
                 interval_count=plan.interval_count,
                 metadata=dict(plan.metadata),
             )
+            .on_conflict_do_nothing(index_elements=[plans.c.id])
             .returning(*PLAN)
         )
-        row = (await self.connection.execute(statement)).one()
+        row = (await self.connection.execute(statement)).one_or_none()
+        if row is None:
+            raise AlreadyMade("plan", plan.id)
         await self._tell("plan.created", plan.id)
         return as_value(Plan, row)
 
@@ -165,6 +177,8 @@ class PostgresAccountsTransaction(PostgresTickets):
         return as_value(Subscription, added)
 
     async def _explain_refusal(self, subscription: NewSubscription) -> NoReturn:
+        if await self._exists(subscriptions, subscription.id):
+            raise AlreadyMade("subscription", subscription.id)
         names = {"customer_id": subscription.customer_id, "plan_id": subscription.plan_id}
         why = (await self.connection.execute(sql.WHY_NO_SUBSCRIPTION, names)).one()
         if not why.customer_exists:
@@ -209,6 +223,9 @@ class PostgresAccountsTransaction(PostgresTickets):
     async def forget_notices(self, older_than_s: float, limit: int) -> int:
         gone = await self.connection.execute(FORGET_NOTICES, {"older_than_s": older_than_s, "limit": limit})
         return gone.rowcount
+
+    async def _exists(self, table: Table, record_id: str) -> bool:
+        return bool(await self.connection.scalar(select(exists().where(table.c.id == record_id))))
 
     async def _subscription(self, subscription_id: SubscriptionId) -> Subscription:
         statement = select(*SUBSCRIPTION).where(subscriptions.c.id == subscription_id)

@@ -6,6 +6,7 @@ from middleman.adapters.postgres.schema import subscriptions
 from middleman.ports.accounts import Subscription
 
 # A subscription copies price and interval from its plan, in one statement with the checks that allow it.
+# A name that is taken makes none: the row that has it is another request's, or an earlier one's of this key.
 # An anchor may lie in the past only while its first billing period still runs (nobody is billed for a
 # period that had ended before they subscribed), and at most ten years ahead.
 ADD_SUBSCRIPTION = text("""
@@ -28,6 +29,7 @@ ADD_SUBSCRIPTION = text("""
     SELECT :id, customer_id, plan_id, amount_minor, currency, interval_unit, interval_count,
            anchor_local, :time_zone, begins_at, CAST(:metadata AS jsonb)
     FROM bounded
+    ON CONFLICT (id) DO NOTHING
     RETURNING id, customer_id, plan_id, status, amount_minor, currency, interval_unit, interval_count, anchor_local,
               time_zone, next_period_no, next_due_at, ends_at, metadata, created_at, updated_at
 """).columns(*(subscriptions.c[name] for name in Subscription.__dataclass_fields__))
@@ -119,6 +121,12 @@ REMEMBER = text("""
 # Only one's own hold: where it had run out, another request may be at work under a hold of its own.
 RELEASE = text("""
     UPDATE api_idempotency_keys SET locked_until = clock_timestamp()
+    WHERE api_key_id = :api_key_id AND key = :key AND response_status IS NULL
+      AND locked_until = CAST(:held_until AS timestamptz)
+""")
+
+WITHDRAW = text("""
+    DELETE FROM api_idempotency_keys
     WHERE api_key_id = :api_key_id AND key = :key AND response_status IS NULL
       AND locked_until = CAST(:held_until AS timestamptz)
 """)

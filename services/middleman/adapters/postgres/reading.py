@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Executable, Row, Select
+from sqlalchemy import Executable, Row, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -48,19 +48,6 @@ class Reader:
         """The first `limit` rows of an ordered statement. Raises StoreUnavailable."""
         found = await self.rows(statement.limit(limit + 1))
         return Page([as_value(kind, row) for row in found[:limit]], has_more=len(found) > limit)
-
-    async def page_by_id(
-        self,
-        kind: type[ValueT],
-        statement: Select[Any],
-        id_column: Column[str],
-        after: str | None,
-        limit: int,
-    ) -> Page[ValueT]:
-        """The same, newest first: ids sort by the time they were made."""
-        if after is not None:
-            statement = statement.where(id_column < after)
-        return await self.page(kind, statement.order_by(id_column.desc()), limit)
 
     async def _read(self, statement: Executable) -> Sequence[Row[Any]]:
         async with self.engine.connect() as connection:

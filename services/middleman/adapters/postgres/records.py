@@ -39,7 +39,7 @@ from middleman.ports.records import (
 )
 from middleman.ports.store import StoreUnavailable
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """The newest migration this code knows, and the oldest it can work with. Equal to Alembic's head, by test."""
 
 _UNDEFINED_TABLE = "42P01"
@@ -63,24 +63,25 @@ class PostgresRecords:
             Customer, select(*rows.CUSTOMER).where(customers.c.id == record_id), record_id
         )
 
-    async def customers(self, after: str | None, limit: int) -> Page[Customer]:
-        return await self.reader.page_by_id(Customer, select(*rows.CUSTOMER), customers.c.id, after, limit)
+    async def customers(self, after: CreatedPosition | None, limit: int) -> Page[Customer]:
+        statement = _newest_first(select(*rows.CUSTOMER), customers, after)
+        return await self.reader.page(Customer, statement, limit)
 
     async def plan(self, record_id: str) -> Plan:
         return await self.reader.one(Plan, select(*rows.PLAN).where(plans.c.id == record_id), record_id)
 
-    async def plans(self, after: str | None, limit: int, active: bool | None) -> Page[Plan]:
+    async def plans(self, after: CreatedPosition | None, limit: int, active: bool | None) -> Page[Plan]:
         statement = select(*rows.PLAN)
         if active is not None:
             statement = statement.where(plans.c.active.is_(active))
-        return await self.reader.page_by_id(Plan, statement, plans.c.id, after, limit)
+        return await self.reader.page(Plan, _newest_first(statement, plans, after), limit)
 
     async def subscription(self, record_id: str) -> Subscription:
         statement = select(*rows.SUBSCRIPTION).where(subscriptions.c.id == record_id)
         return await self.reader.one(Subscription, statement, record_id)
 
     async def subscriptions(
-        self, after: str | None, limit: int, where: SubscriptionFilter
+        self, after: CreatedPosition | None, limit: int, where: SubscriptionFilter
     ) -> Page[Subscription]:
         statement = select(*rows.SUBSCRIPTION)
         if where.customer_id is not None:
@@ -96,7 +97,7 @@ class PostgresRecords:
                 subscriptions.c.next_due_at < where.due_before,
                 subscriptions.c.ends_at.is_(None) | (subscriptions.c.next_due_at < subscriptions.c.ends_at),
             )
-        return await self.reader.page_by_id(Subscription, statement, subscriptions.c.id, after, limit)
+        return await self.reader.page(Subscription, _newest_first(statement, subscriptions, after), limit)
 
     async def invoice(self, record_id: str) -> tuple[Invoice, Sequence[PaymentAttempt]]:
         found = await self.reader.one(
@@ -226,13 +227,18 @@ def _created_window(
     where: InvoiceFilter | AttemptFilter,
     after: CreatedPosition | None,
 ) -> Select[Any]:
-    created_at, record_id = table.c.created_at, table.c.id
     if where.status is not None:
         statement = statement.where(table.c.status == _literal(where.status))
     if where.created_from is not None:
-        statement = statement.where(created_at >= where.created_from)
+        statement = statement.where(table.c.created_at >= where.created_from)
     if where.created_before is not None:
-        statement = statement.where(created_at < where.created_before)
+        statement = statement.where(table.c.created_at < where.created_before)
+    return _newest_first(statement, table, after)
+
+
+def _newest_first(statement: Select[Any], table: Table, after: CreatedPosition | None) -> Select[Any]:
+    """By creation, since ids have no order: they derive from keys. Equal instants are ordered by id."""
+    created_at, record_id = table.c.created_at, table.c.id
     if after is not None:
         statement = statement.where(tuple_(created_at, record_id) < tuple_(after.created_at, after.id))
     return statement.order_by(created_at.desc(), record_id.desc())

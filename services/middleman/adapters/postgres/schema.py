@@ -57,6 +57,7 @@ customers = Table(
     Column("updated_at", _AT, nullable=False, server_default=_NOW),
     _check("customers", "id_form", r"id LIKE 'cu\_%'"),
     UniqueConstraint("processor_customer_id", name="customers_processor_customer_id_key"),
+    Index("customers_by_creation", "created_at", "id"),
 )
 
 plans = Table(
@@ -73,6 +74,7 @@ plans = Table(
     Column("created_at", _AT, nullable=False, server_default=_NOW),
     _check("plans", "id_form", r"id LIKE 'pl\_%'"),
     *_price_and_interval("plans"),
+    Index("plans_by_creation", "created_at", "id"),
 )
 
 subscriptions = Table(
@@ -107,10 +109,11 @@ subscriptions = Table(
         "ends_at",
         postgresql_where=text("status <> 'canceled' AND ends_at IS NOT NULL"),
     ),
-    Index("subscriptions_of_customer", "customer_id", "id"),
-    Index("subscriptions_of_plan", "plan_id", "id"),
-    Index("subscriptions_past_due", "id", postgresql_where=text("status = 'past_due'")),
-    Index("subscriptions_with_an_end", "id", postgresql_where=text("ends_at IS NOT NULL")),
+    Index("subscriptions_by_creation", "created_at", "id"),
+    Index("subscriptions_of_customer", "customer_id", "created_at", "id"),
+    Index("subscriptions_of_plan", "plan_id", "created_at", "id"),
+    Index("subscriptions_past_due", "created_at", "id", postgresql_where=text("status = 'past_due'")),
+    Index("subscriptions_with_an_end", "created_at", "id", postgresql_where=text("ends_at IS NOT NULL")),
 )
 
 invoices = Table(
@@ -376,12 +379,18 @@ api_idempotency_keys = Table(
     Column("locked_until", _AT, nullable=False),
     Column("created_at", _AT, nullable=False, server_default=_NOW),
     Column("completed_at", _AT),
+    Column("canonical_sha256", LargeBinary),
+    Column("customer_generation", SmallInteger, nullable=False, server_default=text("0")),
+    Column("attach_generation", SmallInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("api_key_id", "key", name="api_idempotency_keys_pkey"),
     _check("api_idempotency_keys", "key_length", "length(key) BETWEEN 1 AND 255"),
     _check(
         "api_idempotency_keys",
         "complete",
         "(response_status IS NULL) = (completed_at IS NULL) AND (response_status IS NULL) = (response_body IS NULL)",
+    ),
+    _check(
+        "api_idempotency_keys", "generations_count_up", "customer_generation >= 0 AND attach_generation >= 0"
     ),
     Index("api_idempotency_keys_by_age", "created_at"),
 )

@@ -65,6 +65,9 @@ class PostgresTickets:
     async def release(self, ticket: Ticket, reservation: Reservation) -> None:
         await self.connection.execute(sql.RELEASE, _named(ticket) | {"held_until": reservation.held_until})
 
+    async def withdraw(self, ticket: Ticket, reservation: Reservation) -> None:
+        await self.connection.execute(sql.WITHDRAW, _named(ticket) | {"held_until": reservation.held_until})
+
     async def forget_tickets(self, older_than_s: float, limit: int) -> int:
         """Delete up to `limit` tickets older than that; returns how many."""
         gone = await self.connection.execute(sql.FORGET, {"older_than_s": older_than_s, "limit": limit})

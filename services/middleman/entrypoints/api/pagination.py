@@ -32,16 +32,6 @@ class PageQuery(BaseModel):
     cursor: Cursor = None
 
 
-def id_after(cursor: str | None) -> str | None:
-    """The id at which a list by id goes on."""
-    if cursor is None:
-        return None
-    position = _decoded(cursor, "i")
-    if not _ID.fullmatch(position):
-        raise _bad_cursor()
-    return position
-
-
 def created_after(cursor: str | None) -> CreatedPosition | None:
     """The position at which a list by creation goes on."""
     if cursor is None:
@@ -64,11 +54,6 @@ def number_after(cursor: str | None) -> int | None:
     if not (position.isascii() and position.isdigit() and len(position) <= 19) or int(position) > _MAX_SEQ:
         raise _bad_cursor()
     return int(position)
-
-
-def next_by_id(item: Any) -> str:
-    """The cursor behind `item` in a list by id."""
-    return _encoded("i", item.id)
 
 
 def next_by_creation(item: Any) -> str:

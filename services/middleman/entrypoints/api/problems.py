@@ -15,6 +15,7 @@ from middleman.billing.once import OutsideTooSlow
 from middleman.domain.attempts import Declined
 from middleman.domain.money import MoneyError
 from middleman.ports.accounts import (
+    AlreadyMade,
     AnchorRefused,
     NoSuchRecord,
     PlanArchived,
@@ -39,6 +40,7 @@ TITLES: Mapping[str, str] = {
     "method-not-allowed": "This method does not apply here",
     "request-timeout": "The request body took too long",
     "idempotency-key-in-use": "The first request under this key is still at work",
+    "idempotency-key-spent": "What this key makes exists already",
     "plan-archived": "The plan takes no new subscriptions",
     "test-clock-refused": "The test clock cannot be used like that",
     "body-too-large": "The request body is too large",
@@ -107,6 +109,9 @@ def problem_of(error: Exception) -> Problem:
             return _invalid("anchor-refused", str(error), "anchor")
         case MoneyError():
             return _invalid("invalid-request", str(error), "amount_minor")
+        case AlreadyMade():
+            detail = f"{error}. Read it under that id; for a new request use a fresh key."
+            return Problem(409, "idempotency-key-spent", detail)
         case PlanArchived():
             return Problem(409, "plan-archived", str(error))
         case TestClockRefused():

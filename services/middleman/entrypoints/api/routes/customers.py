@@ -13,7 +13,7 @@ from middleman.entrypoints.api.answering import MaybeTicket, Parts, example_of, 
 from middleman.entrypoints.api.documentation import reading, writing
 from middleman.entrypoints.api.fields import CustomerIdField
 from middleman.entrypoints.api.models import CustomerIn, CustomerOut, PageOut, PaymentMethodIn
-from middleman.entrypoints.api.pagination import PageQuery, id_after, next_by_id, page_document
+from middleman.entrypoints.api.pagination import PageQuery, created_after, next_by_creation, page_document
 from middleman.entrypoints.api.problems import declined_problem
 from middleman.ports.once import Answer
 
@@ -58,8 +58,8 @@ async def create_customer(
 )
 async def list_customers(parts: Parts, query: Annotated[PageQuery, Query()]) -> Response:
     """Newest first."""
-    page = await parts.records.customers(id_after(query.cursor), query.limit)
-    return ok(PageOut[CustomerOut](**page_document(page, CustomerOut.model_validate, next_by_id)))
+    page = await parts.records.customers(created_after(query.cursor), query.limit)
+    return ok(PageOut[CustomerOut](**page_document(page, CustomerOut.model_validate, next_by_creation)))
 
 
 @router.get(

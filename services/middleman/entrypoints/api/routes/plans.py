@@ -12,7 +12,7 @@ from middleman.entrypoints.api.answering import MaybeTicket, Parts, example_of, 
 from middleman.entrypoints.api.documentation import reading, writing
 from middleman.entrypoints.api.fields import PlanIdField
 from middleman.entrypoints.api.models import IntervalOut, PageOut, PlanIn, PlanOut
-from middleman.entrypoints.api.pagination import PageQuery, id_after, next_by_id, page_document
+from middleman.entrypoints.api.pagination import PageQuery, created_after, next_by_creation, page_document
 from middleman.ports.accounts import Plan
 
 router = APIRouter(prefix="/v1/plans", tags=["plans"])
@@ -53,8 +53,8 @@ async def create_plan(
 )
 async def list_plans(parts: Parts, query: Annotated[PlanQuery, Query()]) -> Response:
     """Newest first."""
-    page = await parts.records.plans(id_after(query.cursor), query.limit, query.active)
-    return ok(PageOut[PlanOut](**page_document(page, plan_out, next_by_id)))
+    page = await parts.records.plans(created_after(query.cursor), query.limit, query.active)
+    return ok(PageOut[PlanOut](**page_document(page, plan_out, next_by_creation)))
 
 
 @router.get(

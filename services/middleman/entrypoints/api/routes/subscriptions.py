@@ -11,7 +11,7 @@ from middleman.entrypoints.api.answering import MaybeTicket, Parts, example_of, 
 from middleman.entrypoints.api.documentation import reading, writing
 from middleman.entrypoints.api.fields import CustomerIdField, Instant, PlanIdField, SubscriptionIdField
 from middleman.entrypoints.api.models import CancelIn, IntervalOut, PageOut, SubscriptionIn, SubscriptionOut
-from middleman.entrypoints.api.pagination import PageQuery, id_after, next_by_id, page_document
+from middleman.entrypoints.api.pagination import PageQuery, created_after, next_by_creation, page_document
 from middleman.ports.accounts import Subscription
 from middleman.ports.records import SubscriptionFilter
 
@@ -74,8 +74,8 @@ async def list_subscriptions(parts: Parts, query: Annotated[SubscriptionQuery, Q
         query.status,
         query.due_before,
     )
-    page = await parts.records.subscriptions(id_after(query.cursor), query.limit, where)
-    return ok(PageOut[SubscriptionOut](**page_document(page, subscription_out, next_by_id)))
+    page = await parts.records.subscriptions(created_after(query.cursor), query.limit, where)
+    return ok(PageOut[SubscriptionOut](**page_document(page, subscription_out, next_by_creation)))
 
 
 @router.get(
