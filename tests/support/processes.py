@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cluster.spec import Commands
 
+_SOURCES = Path(__file__).resolve().parents[2] / "services"
 _STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
@@ -40,4 +42,19 @@ def stand_in_commands() -> Commands:
         api=stand_in("api"),
         replica=stand_in("replica"),
         sandbox=stand_in("sandbox"),
+    )
+
+
+def run_middleman(
+    arguments: Sequence[str], cwd: Path, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """`middleman …` in an environment that holds nothing else, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "middleman.entrypoints.cli", *arguments],
+        env={"PYTHONPATH": str(_SOURCES), "PATH": "/usr/bin:/bin", "HOME": str(cwd), **environment},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )

@@ -3,7 +3,8 @@
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from middleman.adapters.postgres.engine import BadDatabaseUrl, engine
+from middleman.adapters.postgres.address import BadDatabaseUrl
+from middleman.adapters.postgres.engine import engine
 from middleman.settings import refuse
 
 

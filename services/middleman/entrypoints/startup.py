@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from middleman.adapters.postgres.engine import BadDatabaseUrl
+from middleman.adapters.postgres.address import BadDatabaseUrl, TlsRefused
 from middleman.adapters.postgres.errors import is_shut_out, is_transient, reason_of, sqlstate
 from middleman.settings import refuse
 
@@ -43,6 +43,8 @@ def run_to_exit(process: str, log_format: str, run: Callable[[], None]) -> None:
         raise SystemExit(130) from None
     except BadDatabaseUrl as error:
         refuse(f"MIDDLEMAN_DATABASE_URL: {error}")
+    except TlsRefused as error:
+        refuse(f"MIDDLEMAN_DATABASE_URL: {error}; correct sslmode and sslrootcert, or the server")
     except (OSError, TimeoutError) as error:
         print(f"middleman {process}: cannot reach a server: {error}", file=sys.stderr)
         raise SystemExit(1) from error

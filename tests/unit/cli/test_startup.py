@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from middleman.adapters.postgres.engine import database_url
+from middleman.adapters.postgres.address import address
 from middleman.billing.observer import SilentBillingObserver
 from middleman.bootstrap.replica import build_replica
 from middleman.entrypoints.startup import run_to_exit
@@ -66,7 +66,7 @@ def test_a_defect_is_not_hushed_up() -> None:
 @pytest.mark.parametrize("url", ["postgresql://u:hunter2@db", "postgresql://u:hunter2@db:port/middleman"])
 def test_a_database_url_that_cannot_be_used_is_one_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        run_to_exit("migrate", "json", lambda: database_url(url) and None)
+        run_to_exit("migrate", "json", lambda: [address(url)].clear())
     told = capsys.readouterr().err
     assert ended.value.code == 2
     assert told.startswith("middleman: MIDDLEMAN_DATABASE_URL: ")

@@ -1,17 +1,19 @@
 """Connections to Postgres: pools whose sessions say who they are."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
 import asyncpg
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from middleman.adapters.postgres.address import address
+
 _CONNECT_TIMEOUT_S = 3.0
 _COMMAND_TIMEOUT_S = 15.0
+_OWNER_COMMAND_TIMEOUT_S = 600.0
 _CLOSE_TIMEOUT_S = 0.25
-_ACCEPTED_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+_DIALECT = "postgresql+asyncpg://"  # all that SQLAlchemy has to know: sessions come from `address`
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg carries no types
@@ -28,59 +30,43 @@ class Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg carries no t
             await super().close(timeout=bound_s)
 
 
-class BadDatabaseUrl(ValueError):
-    """The database URL cannot be used; the message says why without showing its password."""
-
-
-def database_url(url: str) -> URL:
-    """`postgresql://user:password@host:port/database`, in the form that the driver wants.
-
-    Raises:
-        BadDatabaseUrl: it is not such a URL.
-    """
-    try:
-        parsed = make_url(url)
-    except Exception as error:
-        raise BadDatabaseUrl(
-            "not a database URL; write postgresql://user:password@host:port/database"
-        ) from error
-    if parsed.drivername not in _ACCEPTED_SCHEMES:
-        raise BadDatabaseUrl(f"scheme {parsed.drivername!r} is not PostgreSQL; write postgresql://…")
-    if not parsed.database or not parsed.username:
-        raise BadDatabaseUrl(
-            "user or database name is missing; write postgresql://user:password@host:port/database"
-        )
-    return parsed.set(drivername="postgresql+asyncpg")
-
-
 def engine(url: str, *, application_name: str, pool_size: int) -> AsyncEngine:
     """A pool of at most `pool_size` sessions that carry `application_name` (63 bytes at most).
 
     The name is how a new leader finds and ends the sessions of the one before it.
+    Raises `BadDatabaseUrl`.
     """
     if len(application_name.encode()) > 63:
         raise ValueError(f"application_name is longer than the 63 bytes Postgres keeps: {application_name!r}")
     return create_async_engine(
-        database_url(url),
+        _DIALECT,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_CONNECT_TIMEOUT_S,
         pool_pre_ping=False,  # a dead session shows in the statement itself, and every caller repeats
-        connect_args=_connect_args(application_name),
+        async_creator=_creator(url, application_name, _COMMAND_TIMEOUT_S),
     )
 
 
 def owner_engine(url: str) -> AsyncEngine:
     """For migrations: one session at a time, no pool, patient with long statements."""
-    arguments = _connect_args("middleman-migrate") | {"command_timeout": 600.0}
-    return create_async_engine(database_url(url), poolclass=NullPool, connect_args=arguments)
+    creator = _creator(url, "middleman-migrate", _OWNER_COMMAND_TIMEOUT_S)
+    return create_async_engine(_DIALECT, poolclass=NullPool, async_creator=creator)
 
 
-def _connect_args(application_name: str) -> dict[str, Any]:
-    return {
-        "timeout": _CONNECT_TIMEOUT_S,
-        "command_timeout": _COMMAND_TIMEOUT_S,
-        "connection_class": Session,
-        # JIT compilation costs more than it saves on statements of a millisecond.
-        "server_settings": {"application_name": application_name, "jit": "off"},
-    }
+def _creator(
+    url: str, application_name: str, command_timeout_s: float
+) -> Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]:
+    """How a pool opens a session. Raises BadDatabaseUrl."""
+    place = address(url)
+
+    async def create() -> "asyncpg.Connection[asyncpg.Record]":
+        return await place.connect(
+            timeout_s=_CONNECT_TIMEOUT_S,
+            # JIT compilation costs more than it saves on statements of a millisecond.
+            server_settings={"application_name": application_name, "jit": "off"},
+            command_timeout=command_timeout_s,
+            connection_class=Session,
+        )
+
+    return create

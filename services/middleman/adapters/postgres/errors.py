@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from middleman.adapters.postgres.address import TlsRefused
 from middleman.domain.money import MoneyError
 from middleman.ports.errors import StaleTerm
 from middleman.ports.store import StoreRefused, StoreUnavailable
@@ -43,11 +44,13 @@ def sqlstate(error: BaseException) -> str:
 
 
 class ShutOut(StoreUnavailable):
-    """The database lets nobody in under this user, password and name: a person has to cure it."""
+    """The database lets nobody in under this URL (user, password, name, TLS): a person has to correct it."""
 
 
 def is_shut_out(error: BaseException) -> bool:
-    """Whether the database refused the login itself."""
+    """Whether the database refused the login itself, or has not the TLS that the URL asks for."""
+    if isinstance(error, TlsRefused):
+        return True
     code = sqlstate(error)
     return code[:2] == _NO_AUTHORIZATION_CLASS or code == _NO_SUCH_DATABASE
 
@@ -74,10 +77,10 @@ def translated(term: Term | None = None) -> Iterator[None]:
         if sqlstate(error) == STALE_TERM:
             number = "?" if term is None else str(term.number)
             raise StaleTerm(f"the database refused term {number}: a later one has begun") from error
-        if is_transient(error):
-            raise StoreUnavailable(f"{type(error).__name__}: {_first_line(error)}") from error
         if is_shut_out(error):
             raise ShutOut(f"cannot log in: {reason_of(error)}") from error
+        if is_transient(error):
+            raise StoreUnavailable(f"{type(error).__name__}: {_first_line(error)}") from error
         raise
 
 
