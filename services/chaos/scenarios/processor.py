@@ -13,7 +13,6 @@ from chaos.faults.rules import (
     LOST_BEFORE,
     RESET_AFTER,
     RESET_BEFORE,
-    SANDBOX,
     TRUNCATED,
     Action,
     Admin,
@@ -22,7 +21,6 @@ from chaos.faults.rules import (
     slow,
 )
 from chaos.scenarios.doubt import (
-    doubt,
     expect_caught_up,
     expect_found_out,
     expect_unknown,
@@ -41,17 +39,14 @@ TIMED_OUT = ("timeout",)
 UNKNOWNS = 30
 STUCK = 5
 ON_THE_WAY = 5
-KEY_LIFE_S = 24 * 3600
 _IN_TIME = """
     SELECT count(*) FROM payment_attempts
     WHERE created_at >= $1 AND unknown_at IS NULL AND settled_at - created_at >= make_interval(secs => $2)
 """
-# Who was not answered within a minute asks no more: repeats come all the time, and a key is held for half a minute.
-_HALF_MADE = """
-    SELECT count(*) FROM api_idempotency_keys
-    WHERE response_status IS NULL AND created_at < now() - interval '1 second' AND created_at > now() - interval '1 minute'
+_PAID_UNDER_A_SECOND_KEY = """
+    SELECT count(*) FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+    WHERE t.settled_at >= $1 AND t.status = 'succeeded' AND (t.confirm_key_no > 1 OR i.create_key_no > 1)
 """
-HALF_MADE_FOR_S = 75.0
 _SUCCEEDED = "SELECT count(*) FROM payment_attempts WHERE status = 'succeeded'"
 
 
@@ -95,37 +90,29 @@ async def failures_of_what_was_done(stage: Stage) -> None:
 
 
 async def failures_remembered(stage: Stage) -> None:
-    """500 under the key for good, and nothing was done: no key of ours helps until the processor has forgotten it."""
-    # What the API has half made is finished under the same keys: in a day's time they would make it anew.
-    await _expect_nothing_half_made(stage)
+    """500 under the key for good, and nothing was done: the next key of the same request is used."""
     since = await stage.eyes.clock()
     reads_before = await reads(stage) or 0
-    try:
-        async with misbehaving(stage, FAILED_AND_NOT_DONE, operation=CONFIRM, probability=0.3) as rule:
-            await expect_bitten(stage, rule)
-            await expect_unknown(stage, since, rule.fault, reasons=REMEMBERED, least=STUCK)
-        stuck = await doubt(stage, since, REMEMBERED)
-        stage.observe(
-            "nobody guesses: these stay open under their one key",
-            stuck.open == stuck.all,
-            str(stuck),
-            rule.fault,
-        )
-    finally:
-        # Whatever was seen, they must not stay stuck. It is not undone: the processor's time does not go back.
-        async with stage.fault("processor-forgets-keys", SANDBOX, after_s=KEY_LIFE_S) as forgetting:
-            admin = Admin.of(stage)
-            clock = await admin.change("GET", "clock")
-            await admin.change("POST", "clock", {"offset_s": clock["offset_s"] + KEY_LIFE_S})
-    await expect_found_out(stage, since, rule.fault, forgetting, reads_before=reads_before)
+    async with (
+        misbehaving(stage, FAILED_AND_NOT_DONE, operation=CONFIRM, probability=0.3) as confirms,
+        misbehaving(stage, FAILED_AND_NOT_DONE, operation=CREATE, probability=0.1) as creates,
+    ):
+        await expect_bitten(stage, confirms)
+        await expect_bitten(stage, creates)
+        faults = (confirms.fault, creates.fault)
+        await expect_unknown(stage, since, *faults, reasons=REMEMBERED, least=STUCK)
+    await expect_found_out(stage, since, *faults, reads_before=reads_before)
 
+    async def renewed() -> int | None:
+        paid: int = await stage.eyes.value(_PAID_UNDER_A_SECOND_KEY, since)
+        return paid if paid >= STUCK else None
 
-async def _expect_nothing_half_made(stage: Stage) -> None:
-    async def look() -> str | None:
-        waiting: int = await stage.eyes.value(_HALF_MADE)
-        return None if waiting else "all are answered"
-
-    await stage.expect("no request is half done", look, patience_s=HALF_MADE_FOR_S)
+    await stage.expect(
+        "they are paid under a second key, long before the processor forgets the first",
+        renewed,
+        *faults,
+        tell=lambda paid: f"{paid} paid",
+    )
 
 
 async def slow_replies(stage: Stage) -> None:
@@ -202,7 +189,7 @@ PROCESSOR: tuple[Scenario, ...] = (
     Scenario(
         name="failures-stored-undone",
         group=_GROUP,
-        shows="A 500 that is repeated for what was never done is waited out; forgotten keys then charge once.",
+        shows="A 500 that is repeated for what was never done: the same request is paid under its next key.",
         play=failures_remembered,
     ),
     Scenario(

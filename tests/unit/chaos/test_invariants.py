@@ -368,6 +368,11 @@ def test_every_invariant_is_falsified_by_some_test() -> None:
     assert named | {needs_a_run} == {f"I{number}" for number in range(1, len(invariants()) + 1)}
 
 
+def test_a_second_key_whose_first_was_never_executed_is_no_second_debt() -> None:
+    unexecuted = key(FIRST, key=f"middleman-create-{FIRST.id}-2", executions=0)
+    assert judge_snapshot(ledger(keys=(unexecuted,)), books()).holds
+
+
 def test_two_keys_that_confirm_the_same_intent_are_two_attempts() -> None:
     path = f"{CREATE}/pi_1/confirm"
     uses = tuple(key(FIRST, key=f"confirm-{number}", path=path, body_sha256="same") for number in (1, 2))
