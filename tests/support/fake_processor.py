@@ -172,6 +172,10 @@ class FakeProcessor:
         """A customer that exists already."""
         self._customers.add(customer_id)
 
+    def forget_customer(self, customer_id: str) -> None:
+        """A customer that is not there, until the processor knows it again."""
+        self._customers.discard(ProcessorCustomerId(customer_id))
+
     # The port.
 
     async def create_intent(

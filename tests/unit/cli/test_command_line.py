@@ -48,6 +48,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (("api-key", "create", "--name", " "), "--name is empty"),
         (("api-key", "list"), "no cluster runs below .middleman"),
         (("api-key", "revoke"), "key_id"),
+        (("parked", "list"), "no cluster runs below .middleman"),
+        (("parked", "retry"), "name the attempts to try again, or give --all"),
+        (("parked", "retry", "at_1_0_1", "--all"), "name the attempts to try again, or give --all"),
     ],
 )
 def test_misuse_is_one_line_and_status_2(
