@@ -98,6 +98,11 @@ class Link:
         """Everything passes; what was held arrives now."""
         self.set_mode(PASS)
 
+    def lead_to(self, target: str) -> None:
+        """New connections go to `target` from now on; those that stand stay where they lead, as behind a moved name."""
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
+
     def reset(self) -> None:
         """Resets every connection that stands, once."""
         for connection in list(self._connections):

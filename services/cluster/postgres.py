@@ -16,7 +16,7 @@ from cluster.errors import ClusterError, StartError
 from cluster.kept_session import KeptSession
 from cluster.leashed import Command
 from cluster.ports import HOST, ReservedPort, reserve_port
-from cluster.postgres_data import initialise, wait_for_predecessor, write_private
+from cluster.postgres_data import clone, initialise, wait_for_predecessor, write_private
 from cluster.postgres_files import (
     HBA,
     PostgresFiles,
@@ -38,6 +38,9 @@ APPLICATION_ROLES = ("middleman_api", "middleman_replica")
 _CONNECT_TIMEOUT_S = 1.5
 _MOST_SEGMENTS = 10
 _STAND_UP_S = 10.0
+_PROMOTE_S = 10
+_CATCH_UP_S = 20.0
+_POLL_S = 0.02
 _USE_UP_SEGMENT = (
     "SELECT pg_logical_emit_message(true, 'cluster', 'the disk is full'); SELECT pg_switch_wal()"
 )
@@ -60,6 +63,7 @@ class PostgresServer(ManagedProcess):
         tuning: PostgresTuning | None = None,
         log_path: Path | None = None,
         fresh: bool = False,
+        name: str = "postgres",
     ) -> None:
         """`fresh` removes existing data at the first start."""
         self._directory = directory.absolute()
@@ -69,9 +73,11 @@ class PostgresServer(ManagedProcess):
         self._user = unprivileged_user()
         self._files: PostgresFiles | None = None
         self._small_wal: SmallWal | None = None
+        self._primary: PostgresServer | None = None
+        self._clones = False
         self._kept = KeptSession(self.connect)
         super().__init__(
-            name="postgres",
+            name=name,
             kind="postgres",
             command=self._server_command,
             log_path=log_path or self._directory / "postgres.log",
@@ -151,6 +157,11 @@ class PostgresServer(ManagedProcess):
             wipe(self._directory)
             self._fresh = False
         self._files = await asyncio.to_thread(locate, self._directory, self._user)
+        if self._primary is not None and self._clones:
+            await wait_for_predecessor(self._files.data)
+            await clone(self._files, self._user, self._primary.conninfo, self.log_path)
+            write_private(self._directory / "superuser-password", self._primary.password)
+            self._clones = False
         if self._files.data.exists():
             check_owner(self._files.data, self._user)
         else:
@@ -159,9 +170,44 @@ class PostgresServer(ManagedProcess):
         await wait_for_predecessor(self._files.data)
         if self._small_wal is None:  # else it is meant to be there; a supervisor may have died in between
             await asyncio.to_thread(self._small_disk(self._files).move_out)
-        settings = configuration(self._reserved.number, self._tuning)
+        follows = self._primary.conninfo if self._primary is not None else ""
+        settings = configuration(self._reserved.number, self._tuning, follows)
         write_private(self._files.data / "postgresql.conf", settings, self._user)
         write_private(self._files.data / "pg_hba.conf", HBA, self._user)
+
+    def follow(self, primary: "PostgresServer") -> None:
+        """From the next start on this is a hot standby of `primary`, on a copy of its data; its own are replaced.
+
+        `primary` must be running at that start. Raises `ClusterError` while this server runs.
+        """
+        if self.is_running:
+            raise ClusterError(f"{self.name} runs: stop it before it becomes a standby")
+        self._primary, self._clones = primary, True
+
+    async def until_caught_up(self) -> None:
+        """Returns when this standby has replayed all that its primary has written; raises `TimeoutError`."""
+        assert self._primary is not None  # follow() was called
+        [written] = await self._primary.fetch("SELECT pg_current_wal_flush_lsn()::text AS lsn")
+        async with asyncio.timeout(_CATCH_UP_S):
+            while not await self._has_replayed(written["lsn"]):  # noqa: ASYNC110  # the server sets no event of ours
+                await asyncio.sleep(_POLL_S)
+
+    async def promote(self) -> None:
+        """This standby becomes a primary, on a new timeline; returns when it takes writes. Raises `ClusterError`."""
+        [promoted] = await self.fetch("SELECT pg_promote(true, $1) AS is_done", _PROMOTE_S)
+        if not promoted["is_done"]:
+            raise ClusterError(f"{self.name} was not promoted within {_PROMOTE_S} s; see {self.log_path}")
+        self._primary = None
+
+    @property
+    def is_standby(self) -> bool:
+        """Whether it was made a standby, and not promoted since."""
+        return self._primary is not None
+
+    @property
+    def conninfo(self) -> str:
+        """For PostgreSQL's own programs, as superuser."""
+        return f"host={HOST} port={self._reserved.number} user={SUPERUSER} password={self.password}"
 
     async def stop(self, *, graceful: bool = True, mode: StopMode = "fast") -> int | None:
         """Fast (SIGINT: disconnects everyone, checkpoints) or immediate (SIGQUIT: recovery at next start)."""
@@ -234,6 +280,12 @@ class PostgresServer(ManagedProcess):
         except StartError:
             await self.kill()
             await self.start()
+
+    async def _has_replayed(self, lsn: str) -> bool:
+        [replayed] = await self.fetch(
+            "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false) AS is_there", lsn
+        )
+        return bool(replayed["is_there"])
 
     def _small_disk(self, files: PostgresFiles) -> SmallDisk:
         return SmallDisk(files.home, files.data, self._user)

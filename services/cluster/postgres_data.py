@@ -15,6 +15,7 @@ from cluster.postgres_files import PostgresFiles
 from cluster.users import User
 
 _INITDB_TIMEOUT_S = 60.0
+_CLONE_TIMEOUT_S = 60.0
 _PREDECESSOR_TIMEOUT_S = 10.0
 
 
@@ -41,6 +42,26 @@ async def initialise(files: PostgresFiles, user: User | None, superuser: str, lo
         password_file.unlink(missing_ok=True)
     draft.rename(files.data)
     return password
+
+
+async def clone(files: PostgresFiles, user: User | None, source: str, log_path: Path) -> None:
+    """Makes the data anew, as a copy of the running server behind `source`, a connection string for the superuser.
+
+    The copy starts as a hot standby. As in `initialise`, half-made data is never started.
+    """
+    draft = files.home / "data.draft"
+    for place in (draft, files.data):
+        shutil.rmtree(place, ignore_errors=True)
+    draft.mkdir(mode=0o700)
+    _give_away(draft, user)
+    argv = (
+        str(files.bin / "pg_basebackup"),
+        *("-d", source, "-D", str(draft), "--wal-method=stream", "--checkpoint=fast", "--no-password"),
+    )
+    command = Command(argv, clean_environment(), files.home, user)
+    await run_to_end("pg_basebackup", command, log_path, timeout_s=_CLONE_TIMEOUT_S)
+    write_private(draft / "standby.signal", "", user)
+    draft.rename(files.data)
 
 
 async def wait_for_predecessor(data: Path) -> None:

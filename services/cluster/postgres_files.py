@@ -20,7 +20,10 @@ from cluster.users import User, can_reach
 _ELSEWHERE = Path("/var/tmp")  # noqa: S108  # made with checks on owner and mode, see _private_directory
 _NOT_NEEDED = shutil.ignore_patterns("include", "doc", "pgxs", "*.a", "pgbench")
 
-HBA = "host all all 127.0.0.1/32 scram-sha-256\n"
+HBA = """\
+host all all 127.0.0.1/32 scram-sha-256
+host replication all 127.0.0.1/32 scram-sha-256
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,8 @@ def check_owner(data: Path, user: User | None) -> None:
         )
 
 
-def configuration(port: int, tuning: PostgresTuning) -> str:
-    """The whole postgresql.conf."""
+def configuration(port: int, tuning: PostgresTuning, follows: str = "") -> str:
+    """The whole postgresql.conf; `follows` is the connection string of the primary whose standby the server is."""
     return f"""\
 # Written at every start; put changes of your own into postgresql.auto.conf (ALTER SYSTEM).
 listen_addresses = '127.0.0.1'
@@ -108,6 +111,10 @@ log_timezone = 'UTC'
 lc_messages = 'C'
 log_line_prefix = '%m [%p] %q%u@%d %a '
 log_lock_waits = on
+
+# For a hot standby: what it has not fetched yet is kept for it, without a slot that could fill the disk.
+wal_keep_size = 256MB
+primary_conninfo = '{follows}'
 """
 
 
