@@ -20,6 +20,8 @@ from middleman.adapters.postgres.due_lag import DueLag
 from middleman.adapters.postgres.heartbeat import Heartbeat, warm_pool
 from middleman.adapters.postgres.office import PostgresOffice
 from middleman.adapters.postgres.parked import Parked, ParkedCount
+from middleman.adapters.postgres.reading import Reader
+from middleman.adapters.postgres.records import database_trouble
 from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.adapters.postgres.store import PostgresStore
 from middleman.adapters.pulse import HttpPulse
@@ -80,6 +82,10 @@ class ReplicaProcess:
             refuse(f"MIDDLEMAN_ETCD_ENDPOINTS, MIDDLEMAN_ETCD_USER or MIDDLEMAN_LEASE_TTL_S: {error}")
         except CoordinatorUnavailable as error:
             log.warning("coordinator.unavailable", error=str(error))
+
+    async def database_trouble(self) -> str | None:
+        """Why the database cannot be worked with, for the readiness probe; None when it can."""
+        return await database_trouble(Reader(self.pool.execution_options(isolation_level="AUTOCOMMIT")))
 
     async def keep_warm(self, leads: Callable[[], bool]) -> None:
         """Have everything ready for a first charge, and keep it so; who leads is kept warm by what it does.

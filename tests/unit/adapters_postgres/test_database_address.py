@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from middleman.adapters.postgres.address import BadDatabaseUrl, address
+from middleman.adapters.postgres.address import BadDatabaseUrl, TakesNoWrites, address
 
 LIBPQ_VARIABLES = ("PGHOST", "PGPORT", "PGSSLMODE", "PGSSLROOTCERT", "PGTARGETSESSIONATTRS", "PGSSLCERT")
 
@@ -77,6 +77,10 @@ def test_user_and_database_may_be_encoded_or_be_parameters() -> None:
         ("postgresql://u:hunter2@db/m?sslmode=on", "sslmode=on is none of disable, allow"),
         ("postgresql://u:hunter2@db/m?sslmode", "has no value"),
         ("postgresql://u:hunter2@db/m?target_session_attrs=leader", "target_session_attrs=leader is none of"),
+        (
+            "postgresql://u:hunter2@db/m?target_session_attrs=standby",
+            "target_session_attrs=standby is none of",
+        ),
         ("postgresql://u:hunter2@db/m?channel_binding=require", "channel_binding=require is not supported"),
         ("postgresql://u:hunter2@db/m?gssencmode=require", "gssencmode=require is not supported"),
         ("postgresql://u:hunter2@db/m?client_encoding=latin1", "client_encoding=latin1 is not supported"),
@@ -188,14 +192,16 @@ def test_a_refused_login_is_not_tried_elsewhere(monkeypatch: pytest.MonkeyPatch)
     assert len(driver.asked) == 1
 
 
-def test_a_standby_is_preferred_and_then_any_host_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver({"a": "session", "b": OSError("away")})
-    url = "postgresql://u:p@b,a/m?target_session_attrs=prefer-standby"
-    connected(url, driver, monkeypatch)
-    assert [(host, attributes) for host, _, attributes in driver.asked] == [
-        ("b", "standby"),
-        ("a", "standby"),
-    ]
+def test_a_host_that_takes_no_writes_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver({"a": asyncpg.TargetServerAttributeNotMatched("standby"), "b": "session"})
+    assert connected("postgresql://u:p@a,b/m", driver, monkeypatch) == "session"
+    assert [attributes for _, _, attributes in driver.asked] == ["read-write", "read-write"]
+
+
+def test_an_address_without_a_server_that_takes_writes_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver({"a": asyncpg.TargetServerAttributeNotMatched("standby")})
+    with pytest.raises(TakesNoWrites, match="a:5432 takes no writes"):
+        connected("postgresql://u:p@a/m?target_session_attrs=any", driver, monkeypatch)
 
 
 def test_the_sessions_name_is_ours_and_options_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

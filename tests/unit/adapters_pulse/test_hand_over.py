@@ -11,9 +11,15 @@ from middleman.entrypoints.replica.ops import HandOver, ops_app
 TOKEN = "a-token-that-is-long-enough"
 
 
+async def no_trouble() -> None:
+    """A database that can be worked with."""
+
+
 async def ask(hand_over: HandOver | None, authorization: str | None) -> int:
     registry = CollectorRegistry()
-    app = ops_app("replica-1", "replica-1#aa", ReplicaMetrics(registry), registry, lambda: True, hand_over)
+    app = ops_app(
+        "replica-1", "replica-1#aa", ReplicaMetrics(registry), registry, lambda: True, no_trouble, hand_over
+    )
     async with TestClient(TestServer(app)) as client:
         headers = {} if authorization is None else {"Authorization": authorization}
         return (await client.post("/leader/resign", headers=headers)).status
@@ -37,7 +43,9 @@ async def test_only_the_token_makes_a_leader_resign() -> None:
 async def test_a_header_that_is_no_text_is_refused_like_any_other() -> None:
     registry = CollectorRegistry()
     hand_over = HandOver(TOKEN, lambda: True)
-    app = ops_app("replica-1", "replica-1#aa", ReplicaMetrics(registry), registry, lambda: True, hand_over)
+    app = ops_app(
+        "replica-1", "replica-1#aa", ReplicaMetrics(registry), registry, lambda: True, no_trouble, hand_over
+    )
     async with TestServer(app) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(

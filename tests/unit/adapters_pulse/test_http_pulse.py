@@ -17,11 +17,15 @@ from middleman.ports.pulse import NoPulse
 HOLDER = "replica-1#aa"
 
 
+async def no_trouble() -> None:
+    """A database that can be worked with."""
+
+
 @asynccontextmanager
 async def replica_endpoint(holder: str = HOLDER) -> AsyncIterator[tuple[str, web.AppRunner]]:
     """The real operations endpoint of a replica that is `holder`."""
     registry = CollectorRegistry()
-    app = ops_app("replica-1", holder, ReplicaMetrics(registry), registry, lambda: True)
+    app = ops_app("replica-1", holder, ReplicaMetrics(registry), registry, lambda: True, no_trouble)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

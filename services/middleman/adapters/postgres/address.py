@@ -55,7 +55,7 @@ _INDIFFERENT: Mapping[str, frozenset[str]] = {
     "sslsni": frozenset("1"),
 }
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-_SESSION_ATTRS = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+_SESSION_ATTRS = ("read-write", "primary", "any")
 _TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 # libpq's own variables, each in the place of a parameter that the URL does not name.
 _VARIABLES: Mapping[str, str] = {
@@ -77,6 +77,10 @@ class BadDatabaseUrl(ValueError):
     """The database URL cannot be used; the message says why without showing its password."""
 
 
+class TakesNoWrites(ConnectionError):
+    """The server accepts the session and takes no writes: a standby, or default_transaction_read_only is on."""
+
+
 class TlsRefused(ConnectionError):
     """The server has no TLS, or a certificate that the URL does not trust: a person has to correct one of them."""
 
@@ -90,7 +94,6 @@ class Address:
     database: str
     arguments: Mapping[str, Any] = field(repr=False)  # of asyncpg.connect, the same for each host
     options: Mapping[str, str]  # startup parameters of the session
-    target_session_attrs: str = "any"
 
     async def connect(
         self,
@@ -100,23 +103,19 @@ class Address:
         monotonic: Callable[[], float] = time.monotonic,
         **more: Any,
     ) -> "asyncpg.Connection[asyncpg.Record]":
-        """A session on the first host that takes it. `timeout_s` is for all hosts together.
+        """A session on the first host that takes it and takes writes. `timeout_s` is for all hosts together.
+
+        Every process writes. A standby would accept the session, and would keep it when the address moves.
 
         Raises:
+            TakesNoWrites: no host takes writes.
             TlsRefused: a host answered without the TLS that the URL asks for.
             OSError, TimeoutError, asyncpg.PostgresError: as the last host failed.
         """
-        # As libpq does it: any standby first, and only then whatever else there is.
-        wanted = (
-            ("standby", "any")
-            if self.target_session_attrs == "prefer-standby"
-            else (self.target_session_attrs,)
-        )
-        tries = [(host, attributes) for attributes in wanted for host in self.hosts]
         deadline = monotonic() + timeout_s
         failure: Exception = ConnectionError("no host is named")
-        for number, ((host, port), attributes) in enumerate(tries, start=1):
-            share_s = (deadline - monotonic()) / (len(tries) - number + 1)
+        for number, (host, port) in enumerate(self.hosts, start=1):
+            share_s = (deadline - monotonic()) / (len(self.hosts) - number + 1)
             try:
                 return await asyncpg.connect(
                     host=host,
@@ -124,7 +123,7 @@ class Address:
                     user=self.user,
                     database=self.database,
                     timeout=max(share_s, 0.01),
-                    target_session_attrs=attributes,
+                    target_session_attrs="read-write",
                     server_settings={**self.options, **server_settings},
                     **self.arguments,
                     **more,
@@ -137,8 +136,8 @@ class Address:
             ) as error:
                 failure = _explained(error)
             except asyncpg.TargetServerAttributeNotMatched:
-                failure = ConnectionError(
-                    f"{host}:{port} is no {attributes} server, as target_session_attrs asks"
+                failure = TakesNoWrites(
+                    f"{host}:{port} takes no writes: it is a standby, or default_transaction_read_only is on"
                 )
             # Any other answer is the server's own: a wrong password is wrong everywhere.
         raise failure
@@ -172,8 +171,7 @@ def address(url: str) -> Address:
     if not user or not database:
         raise BadDatabaseUrl(f"user or database name is missing; {_EXAMPLE}")
     password = parameters.get("password") or (unquote(found["password"]) if found["password"] else None)
-    attributes = parameters.get("target_session_attrs", "any")
-    _is_one_of("target_session_attrs", attributes, _SESSION_ATTRS)
+    _is_one_of("target_session_attrs", parameters.get("target_session_attrs", "read-write"), _SESSION_ATTRS)
     if not parameters.get("connect_timeout", "0").lstrip("-").isdigit():
         raise BadDatabaseUrl("connect_timeout is not a number of seconds")
     arguments = {"password": password, **_tls(parameters)}
@@ -186,7 +184,6 @@ def address(url: str) -> Address:
         database=database,
         arguments=arguments,
         options={"options": parameters["options"]} if "options" in parameters else {},
-        target_session_attrs=attributes,
     )
 
 

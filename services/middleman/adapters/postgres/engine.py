@@ -1,13 +1,17 @@
 """Connections to Postgres: pools whose sessions say who they are."""
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import asyncpg
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from middleman.adapters.postgres.address import address
+from middleman.adapters.postgres.errors import says_server_is_gone
 
 _CONNECT_TIMEOUT_S = 3.0
 _COMMAND_TIMEOUT_S = 15.0
@@ -38,7 +42,7 @@ def engine(url: str, *, application_name: str, pool_size: int) -> AsyncEngine:
     """
     if len(application_name.encode()) > 63:
         raise ValueError(f"application_name is longer than the 63 bytes Postgres keeps: {application_name!r}")
-    return create_async_engine(
+    pool = create_async_engine(
         _DIALECT,
         pool_size=pool_size,
         max_overflow=0,
@@ -46,6 +50,8 @@ def engine(url: str, *, application_name: str, pool_size: int) -> AsyncEngine:
         pool_pre_ping=False,  # a dead session shows in the statement itself, and every caller repeats
         async_creator=_creator(url, application_name, _COMMAND_TIMEOUT_S),
     )
+    event.listen(pool.sync_engine, "handle_error", _drop_with_siblings)
+    return pool
 
 
 def owner_engine(url: str) -> AsyncEngine:
@@ -70,3 +76,18 @@ def _creator(
         )
 
     return create
+
+
+def _drop_with_siblings(context: ExceptionContext) -> None:
+    """Drop a session whose server is gone or takes no writes, and every session that was opened before now.
+
+    The others lead to the same server. After a failover whose address moves late they would stay on the old primary,
+    now a standby, until each of them had failed by itself. Siblings in use finish their statement first.
+
+    A statement that was cancelled got no answer in the time that it had. Its siblings are dropped too: where the
+    server's machine has vanished, each of them would wait as long. Dropping a healthy one costs a new connection.
+    """
+    failure = context.original_exception
+    if says_server_is_gone(failure) or isinstance(failure, (TimeoutError, CancelledError)):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = True

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from middleman.adapters.postgres.address import TlsRefused
+from middleman.adapters.postgres.address import TakesNoWrites, TlsRefused
 from middleman.domain.money import MoneyError
 from middleman.ports.errors import StaleTerm
 from middleman.ports.store import StoreRefused, StoreUnavailable
@@ -17,7 +17,6 @@ STALE_TERM = "MM001"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRANSIENT_CLASSES = ("08", "53", "58")  # connection, resources, system
 _TRANSIENT_CODES = (
-    "25006",  # read_only_sql_transaction: a standby, for a moment of a failover
     "25P03",  # idle_in_transaction_session_timeout
     "25P04",  # transaction_timeout
     "40001",  # serialization_failure
@@ -30,6 +29,9 @@ _TRANSIENT_CODES = (
     "57P05",  # idle_session_timeout
 )
 
+_READ_ONLY = "25006"
+# The server ends, has crashed, starts, or takes no writes: what one session hears concerns all that lead to it.
+_SERVER_IS_GONE = (_READ_ONLY, "57P01", "57P02", "57P03")
 _REFUSED_CLASSES = ("22", "23")  # data exception, integrity constraint violation
 
 
@@ -45,6 +47,15 @@ def sqlstate(error: BaseException) -> str:
 
 class ShutOut(StoreUnavailable):
     """The database lets nobody in under this URL (user, password, name, TLS): a person has to correct it."""
+
+
+class ReadOnlyServer(StoreUnavailable):
+    """The address leads to a server that takes no writes: a standby, until the address moves, or a read-only primary."""
+
+
+def says_server_is_gone(error: BaseException) -> bool:
+    """Whether the server said that it takes no writes, ends, has crashed or does not serve yet."""
+    return sqlstate(error) in _SERVER_IS_GONE
 
 
 def is_shut_out(error: BaseException) -> bool:
@@ -68,7 +79,7 @@ def is_transient(error: BaseException) -> bool:
 
 @contextmanager
 def translated(term: Term | None = None) -> Iterator[None]:
-    """Turn driver errors into `StaleTerm`, `StoreUnavailable` and `ShutOut`; anything else is a defect and passes."""
+    """Turn driver errors into `StaleTerm`, `StoreUnavailable` and its kinds; anything else is a defect and passes."""
     try:
         yield
     except (StaleTerm, StoreUnavailable, StoreRefused):
@@ -77,6 +88,10 @@ def translated(term: Term | None = None) -> Iterator[None]:
         if sqlstate(error) == STALE_TERM:
             number = "?" if term is None else str(term.number)
             raise StaleTerm(f"the database refused term {number}: a later one has begun") from error
+        if isinstance(error, TakesNoWrites) or sqlstate(error) == _READ_ONLY:
+            raise ReadOnlyServer(
+                "the database server takes no writes: it is a standby, or default_transaction_read_only is on"
+            ) from error
         if is_shut_out(error):
             raise ShutOut(f"cannot log in: {reason_of(error)}") from error
         if is_transient(error):

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from middleman.adapters.postgres import accounts_rows as rows
 from middleman.adapters.postgres.accounts_sql import READ_TEST_CLOCK
-from middleman.adapters.postgres.errors import ShutOut, reason_of, sqlstate
+from middleman.adapters.postgres.errors import ReadOnlyServer, ShutOut, reason_of, sqlstate
 from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.schema import (
     customers,
@@ -46,6 +46,11 @@ _UNDEFINED_TABLE = "42P01"
 _READY_TIMEOUT_S = 2.0
 _STALE_AFTER_S = 10.0
 _REPLICAS_SHOWN = 100
+_STATE_OF_THE_DATABASE = text("""
+SELECT (SELECT version_num FROM alembic_version) AS revision,
+       pg_is_in_recovery() AS is_in_recovery,
+       current_setting('transaction_read_only')::boolean AS is_read_only
+""")
 
 # A seq is handed out before its transaction commits, so a later seq can become visible first. Events of
 # transactions older than every one still running can no longer be overtaken.
@@ -187,25 +192,39 @@ class PostgresRecords:
 
     async def ready(self) -> str | None:
         """See the port."""
-        try:
-            async with asyncio.timeout(_READY_TIMEOUT_S):
-                found = await self.reader.rows(text("SELECT version_num FROM alembic_version"))
-        except ShutOut:
-            return "the API cannot log in to the database: correct MIDDLEMAN_DATABASE_URL"
-        except (StoreUnavailable, TimeoutError):
-            return "the database does not answer"
-        except DBAPIError as error:
-            if sqlstate(error) == _UNDEFINED_TABLE:
-                return "the database has no schema: run the migrate command"
-            return f"the database refuses to say which schema it has: {reason_of(error)}"
-        revision = found[0].version_num if found else "(none)"
-        if revision < SCHEMA_REVISION:
-            return f"the schema is at {revision}, {SCHEMA_REVISION} is needed: run the migrate command"
-        return None
+        return await database_trouble(self.reader)
 
     def sessions_in_use(self) -> int:
         """See the port."""
         return int(self.reader.engine.pool.checkedout())  # type: ignore[attr-defined]  # QueuePool's, not Pool's
+
+
+async def database_trouble(reader: Reader) -> str | None:
+    """Why the database behind `reader` cannot be worked with, in a few words; None when it can.
+
+    The server is asked whether it takes writes, since a standby and a read-only server answer every read.
+    """
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            [found] = await reader.rows(_STATE_OF_THE_DATABASE)
+    except ShutOut:
+        return "this process cannot log in to the database: correct MIDDLEMAN_DATABASE_URL"
+    except ReadOnlyServer as error:
+        return str(error)
+    except (StoreUnavailable, TimeoutError):
+        return "the database does not answer"
+    except DBAPIError as error:
+        if sqlstate(error) == _UNDEFINED_TABLE:
+            return "the database has no schema: run the migrate command"
+        return f"the database refuses to say which schema it has: {reason_of(error)}"
+    if found.is_in_recovery:
+        return "the database server takes no writes: it is a standby, and the address has not moved to the primary"
+    if found.is_read_only:
+        return "the database server takes no writes: default_transaction_read_only is on"
+    revision = found.revision or "(none)"
+    if revision < SCHEMA_REVISION:
+        return f"the schema is at {revision}, {SCHEMA_REVISION} is needed: run the migrate command"
+    return None
 
 
 def _has_status(status: str) -> ColumnElement[bool]:

@@ -45,6 +45,7 @@ async def run(settings: ReplicaSettings) -> None:
         metrics,
         registry,
         lambda: replica.warm,
+        replica.database_trouble,
         _hand_over(settings, replica),
     )
     # Pulses never end by themselves: a listener's going cancels one, and a stop waits for none of them.

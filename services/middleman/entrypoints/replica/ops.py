@@ -51,19 +51,27 @@ def ops_app(
     metrics: ReplicaMetrics,
     registry: CollectorRegistry,
     warmed: Callable[[], bool],
+    database_trouble: Callable[[], Awaitable[str | None]],
     hand_over: HandOver | None = None,
 ) -> web.Application:
     """`/livez`, `/readyz`, `/leader`, `/metrics`, and `/pulse`, whose answer lasts as long as the process `holder`.
 
-    `warmed` says whether connections are open. `POST /leader/resign` exists where `hand_over` is given.
+    `warmed` says whether connections are open, `database_trouble` why the database cannot be worked with.
+    `POST /leader/resign` exists where `hand_over` is given.
     """
 
     async def livez(request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(request: web.Request) -> web.Response:
-        ready = metrics.role in READY_ROLES and warmed()
-        body = {"status": "ok" if ready else "not ready", "role": metrics.role.value, "warm": warmed()}
+        trouble = await database_trouble()
+        ready = metrics.role in READY_ROLES and warmed() and trouble is None
+        body = {
+            "status": "ok" if ready else "not ready",
+            "role": metrics.role.value,
+            "warm": warmed(),
+            "database": trouble or "ok",
+        }
         return web.json_response(body, status=200 if ready else 503)
 
     async def leader(request: web.Request) -> web.Response:
