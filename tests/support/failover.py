@@ -63,7 +63,7 @@ async def failover_pair(directory: Path) -> AsyncIterator[Failover]:
     """A migrated database on a primary with a standby, and the address leads to the primary."""
     primary = PostgresServer(directory / "first", name="postgres-1")
     standby = PostgresServer(directory / "second", name="postgres-2")
-    address: Link | None = None
+    pair: Failover | None = None
     try:
         await primary.start()
         owner = owner_engine(primary.dsn(database=DATABASE))
@@ -74,11 +74,12 @@ async def failover_pair(directory: Path) -> AsyncIterator[Failover]:
         await owner.dispose()
         standby.follow(primary)
         await standby.start()
-        address = Link("the address of PostgreSQL", f"{HOST}:{primary.port}")
-        address.start()
-        yield Failover(primary, standby, address)
+        pair = Failover(primary, standby, Link("the address of PostgreSQL", f"{HOST}:{primary.port}"))
+        pair.address.start()
+        yield pair
     finally:
-        if address is not None:
-            await address.close()
-        await standby.close()
+        if pair is not None:
+            await pair.address.close()
+            primary, standby = pair.primary, pair.standby
+        await standby.close()  # first: a primary that stops waits for its standby
         await primary.close()
