@@ -55,6 +55,9 @@ class FailpointProcessor(StripeProcessor):
     ) -> Succeeded | Declined | RequiresAction | Refused | OperatorFault | Unknown | NotSent:
         """Confirm, and come to the failpoint once the request is on its way."""
         sent = asyncio.ensure_future(super().confirm_intent(request, repeat=repeat, guard=guard))
-        await asyncio.wait({sent}, timeout=_SENDING_S)
-        await self._failpoints.hit("after_confirm_sent")
-        return await sent
+        try:
+            await asyncio.wait({sent}, timeout=_SENDING_S)
+            await self._failpoints.hit("after_confirm_sent")
+            return await sent
+        finally:
+            sent.cancel()  # a call that its caller gave up must not go on beside the next term

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 async def done_before(draining: asyncio.Event, condition: Coroutine[None, None, None]) -> bool:
     """Wait for the condition, or until draining; False when draining came first, and the condition is cancelled.
 
-    Raises what the condition raises.
+    On return the condition has ended, cancelled or not. Raises what the condition raises.
     """
     waiting = asyncio.ensure_future(condition)
     drained = asyncio.ensure_future(draining.wait())
@@ -18,8 +18,12 @@ async def done_before(draining: asyncio.Event, condition: Coroutine[None, None, 
         waiting.result()
         return True
     finally:
-        waiting.cancel()
         drained.cancel()
+        if not waiting.done():
+            waiting.cancel()
+            await asyncio.wait({waiting})  # what it holds is given back before the caller goes on
+        if not waiting.cancelled():
+            waiting.exception()  # seen, also where our own cancellation came in the turn in which it failed
 
 
 async def drains_within(draining: asyncio.Event, pause_s: float) -> bool:

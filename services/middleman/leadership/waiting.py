@@ -19,17 +19,20 @@ async def interrupted_by(event: asyncio.Event) -> AsyncIterator[None]:
     """
     loop = asyncio.get_running_loop()
     watcher = asyncio.create_task(event.wait(), name="interrupted-by")
+    in_block = True
     try:
         async with asyncio.timeout(None) as scope:
 
             def leave(done: asyncio.Task[bool]) -> None:
-                if not done.cancelled() and not scope.expired():
+                # A callback that the loop has already scheduled runs even after its removal, so it asks as well.
+                if in_block and not done.cancelled() and not scope.expired():
                     scope.reschedule(loop.time())
 
             watcher.add_done_callback(leave)
             try:
                 yield
             finally:
+                in_block = False
                 watcher.remove_done_callback(leave)
     except TimeoutError:
         if scope.expired():

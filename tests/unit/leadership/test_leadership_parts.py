@@ -70,6 +70,25 @@ async def test_a_block_that_ends_first_is_not_interrupted() -> None:
 
 
 @in_virtual_time
+async def test_an_event_set_in_the_turn_in_which_the_block_ends_breaks_nothing() -> None:
+    """However many turns lie between the two: no callback of the watcher may meet a block that has ended."""
+    broken: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context["message"]))
+    for turns in range(5):
+        event = asyncio.Event()
+        try:
+            async with interrupted_by(event):
+                await asyncio.sleep(0)
+                event.set()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+        except Interrupted:
+            assert turns > 0
+        await asyncio.sleep(1)
+    assert broken == []
+
+
+@in_virtual_time
 async def test_a_timeout_inside_a_block_stays_a_timeout() -> None:
     async def block() -> None:
         async with interrupted_by(asyncio.Event()), asyncio.timeout(1):
