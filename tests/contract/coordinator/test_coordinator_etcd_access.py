@@ -103,6 +103,50 @@ async def test_a_user_is_let_in_and_stays_in_while_tokens_expire(server_root: Pa
                     assert successor.revision > election.revision
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its keys with openssl")
+async def test_a_change_of_etcds_users_makes_signed_tokens_stale_and_stops_no_election(
+    server_root: Path,
+) -> None:
+    """A JWT names the revision of the user database. etcd 3.4 and 3.5.1 complain of an old one in words of their own."""
+    keys = await asyncio.to_thread(_make_signing_keys, server_root / "jwt-keys")
+    signed = f"jwt,pub-key={keys / 'public.pem'},priv-key={keys / 'private.pem'},sign-method=RS256,ttl=10m"
+    async with _etcd(server_root, "http", [f"--auth-token={signed}"]) as endpoint:
+        await _require_a_user(endpoint, "open sesame")
+        config = EtcdConfig((endpoint,), user="root", password="open sesame")
+        async with _coordinator(config) as client, _coordinator(config) as other:
+            await client.check()
+            async with client.candidacy(0, "a") as leader:
+                first = await leader.elected()
+                async with other.candidacy(0, "b") as follower:
+                    assert await other.leader(0) is not None
+                    await _add_a_user(endpoint, "open sesame", "other")
+                    assert await leader.still_elected()
+                    await leader.resign()
+                    second = await asyncio.wait_for(follower.elected(), 1)
+                    assert second.revision > first.revision
+                    await _add_a_user(endpoint, "open sesame", "another")
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(follower.lost(), 1.5 * BRISK.lease_ttl_s)
+
+
+async def _add_a_user(endpoint: str, root_password: str, name: str) -> None:
+    async with grpc.aio.insecure_channel(endpoint) as channel:
+        auth = etcdrpc.AuthStub(channel)
+        request = etcdrpc.AuthenticateRequest(name="root", password=root_password)
+        token = (await auth.Authenticate(request, timeout=5)).token
+        await auth.UserAdd(
+            etcdrpc.AuthUserAddRequest(name=name, password="x"), timeout=5, metadata=(("token", token),)
+        )
+
+
+def _make_signing_keys(directory: Path) -> Path:
+    directory.mkdir()
+    private = ("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "private.pem")
+    for arguments in (private, ("pkey", "-in", "private.pem", "-pubout", "-out", "public.pem")):
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True, timeout=30)
+    return directory
+
+
 @pytest.mark.parametrize(
     ("user", "password", "message"),
     [("root", "wrong", "check user and password"), (None, None, "set etcd's user and password")],

@@ -7,12 +7,21 @@ from enum import Enum, auto
 
 import grpc
 
-RPC_ERRORS: tuple[type[BaseException], ...] = (grpc.aio.AioRpcError, asyncio.InvalidStateError)
-"""How an RPC fails. The second comes from writing to a stream that has already ended."""
+
+class ForeignMember(Exception):
+    """The answer came from a member of another cluster, or from one whose cluster is not known yet."""
 
 
 class LeaseNotFound(Exception):
     """etcd does not know the lease, or no longer."""
+
+
+RPC_ERRORS: tuple[type[BaseException], ...] = (
+    grpc.aio.AioRpcError,
+    asyncio.InvalidStateError,
+    ForeignMember,
+)
+"""How an RPC fails. The second comes from writing to a stream that has already ended."""
 
 
 class Fault(Enum):
@@ -30,8 +39,15 @@ class Fault(Enum):
 
 _CODE = grpc.StatusCode
 _REFUSALS = {_CODE.PERMISSION_DENIED, _CODE.UNIMPLEMENTED, _CODE.INVALID_ARGUMENT, _CODE.FAILED_PRECONDITION}
-# etcd says these with various status codes, depending on its version.
-_TOKEN_COMPLAINTS = ("auth store is old", "user name is empty", "invalid auth token")
+# etcd says these with various status codes, depending on its version: up to 3.4 and 3.5.1 it passes an error of its
+# package auth on as it is ("auth: revision in header is old", UNKNOWN), later ones translate it ("etcdserver: revision
+# of auth store is old", INVALID_ARGUMENT). See auth/store.go and api/v3rpc/rpctypes/error.go of etcd.
+_TOKEN_COMPLAINTS = (
+    "revision in header is old",
+    "auth store is old",
+    "user name is empty",
+    "invalid auth token",
+)
 
 
 def classify(error: BaseException) -> Fault:
@@ -50,6 +66,8 @@ def describe(error: BaseException) -> str:
     """One line for a human, without gRPC's debug dump."""
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details() or 'no details'}"
+    if isinstance(error, ForeignMember):
+        return str(error)
     return f"{type(error).__name__}: {error}"
 
 
