@@ -22,7 +22,7 @@ from cluster.ports import HOST, reserve_port
 from cluster.process import ManagedProcess
 from middleman.adapters.etcd import EtcdConfig, EtcdCoordinator, EtcdTls
 from middleman.leadership.timing import LeaseTiming
-from middleman.ports.coordinator import CandidacyLost, CoordinatorMisconfigured, CoordinatorUnavailable
+from middleman.ports.coordinator import CoordinatorMisconfigured, CoordinatorUnavailable
 
 pytestmark = pytest.mark.timeout(60)
 _names = itertools.count(1)
@@ -160,9 +160,9 @@ async def test_a_refused_user_is_a_misconfiguration_that_says_what_to_do(
             with pytest.raises(CoordinatorMisconfigured, match=message) as refusal:
                 await client.check()
             assert "wrong" not in str(refusal.value)
-            async with client.candidacy(0, "a") as candidacy:  # etcd grants leases to strangers
-                with pytest.raises(CandidacyLost, match=message):
-                    await candidacy.elected()
+            with pytest.raises(CoordinatorMisconfigured, match=message):
+                async with client.candidacy(0, "a"):
+                    pytest.fail("a candidacy for a stranger, to whom etcd grants leases")
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificates with openssl")

@@ -4,6 +4,7 @@ Small files, each with one job, bottom up::
 
     config       where the members are and how to be let in
     faults       what an RPC's failure means
+    identity     which cluster is ours, and which endpoints are not of it
     members      one channel per member; a call that a hung member cannot delay; authentication
     lease        grant, renew by majority, revoke; the trust window
     election     the key: create if absent, read

@@ -59,12 +59,13 @@ class EtcdCandidacy:
         if not self._won.done() or self.trust.lost_because is not None:
             return False
         try:
-            record = (await self._key.read()).record
+            held: bool | None = (await self._key.read()).is_under(self._lease.id)
         except (CoordinatorUnavailable, CoordinatorMisconfigured) as error:
             log.warning("election.unverified", error=str(error))
             return False
-        held = record is not None and record.revision == self._won.result().revision
-        return held and self.trust.lost_because is None
+        if not held:
+            held = (await self._key.vote(self._lease.id)).held
+        return held is True and self.trust.lost_because is None
 
     async def resign(self) -> None:
         """Give up the lease at once. Idempotent; bounded by the call budget."""
@@ -90,7 +91,7 @@ class EtcdCandidacy:
     async def _live(self) -> None:
         """Everything that goes on beside the caller; whatever ends first ends the candidacy."""
         parts = {
-            asyncio.create_task(self._lease.keep_alive(), name="keep-alive"),
+            asyncio.create_task(self._lease.keep_alive(self._may_carry_key), name="keep-alive"),
             asyncio.create_task(self._expire(), name="expire"),
             asyncio.create_task(self._watch.run(), name="watch"),
             asyncio.create_task(self._stand(), name="stand"),
@@ -121,7 +122,7 @@ class EtcdCandidacy:
     async def _stand(self) -> None:
         election = await self._campaign()
         self._won.set_result(election)
-        await self._hold(election)
+        await self._hold()
 
     async def _campaign(self) -> Election:
         pause = Backoff(0.05, 0.5, self._members.uniform)
@@ -142,8 +143,8 @@ class EtcdCandidacy:
             await self._watch.changed()
             vacant_s = self._clock.boottime_s()
 
-    async def _hold(self, election: Election) -> None:
-        """Return never; raise `CandidacyLost` when the key is no longer ours."""
+    async def _hold(self) -> None:
+        """Return never; raise `CandidacyLost` when the key is no longer ours, as a majority of the members says."""
         pause = Backoff(0.05, 0.5, self._members.uniform)
         while True:
             await self._watch.changed()
@@ -153,9 +154,20 @@ class EtcdCandidacy:
                 log.warning("election.unverified", error=str(error))
                 await self._clock.sleep(pause.next_delay_s())
                 continue
+            if not reading.is_under(self._lease.id):
+                vote = await self._key.vote(self._lease.id)
+                if vote.held is False:
+                    raise CandidacyLost(
+                        f"the election key was taken by {vote.taken_by.candidate}"
+                        if vote.taken_by is not None
+                        else "the election key was deleted"
+                    )
+                log.warning("election.denied_by_few", held=vote.held)
+                await self._clock.sleep(pause.next_delay_s())
+                continue
             pause.reset()
             self._watch.reflects(reading.revision)
-            if reading.record is None:
-                raise CandidacyLost("the election key was deleted")
-            if reading.record.revision != election.revision:
-                raise CandidacyLost(f"the election key was taken by {reading.record.candidate}")
+
+    async def _may_carry_key(self) -> bool:
+        """Whether our lease carries the election key, or no majority can tell."""
+        return self._won.done() and (await self._key.vote(self._lease.id)).held is not False

@@ -23,9 +23,15 @@ class EtcdCoordinator:
     """
 
     def __init__(
-        self, config: EtcdConfig, timing: LeaseTiming, *, clock: Clock, uniform: Callable[[], float]
+        self,
+        config: EtcdConfig,
+        timing: LeaseTiming,
+        *,
+        clock: Clock,
+        uniform: Callable[[], float],
+        show_foreign: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Open nothing yet.
+        """Open nothing yet. ``show_foreign`` gets the number of endpoints of other clusters whenever it changes.
 
         Raises:
             ValueError: the timing contradicts itself; the message names every rule that is broken.
@@ -34,7 +40,7 @@ class EtcdCoordinator:
             raise ValueError("; ".join(errors))
         self._timing = timing
         self._clock = clock
-        self._members = Members(config, timing, clock, uniform)
+        self._members = Members(config, timing, clock, uniform, show_foreign)
         self._shortest_lease_is_known = False
 
     @asynccontextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import grpc
 import structlog
 from etcd3 import etcdrpc
 
-from middleman.adapters.etcd.faults import RPC_ERRORS, Fault, LeaseNotFound, classify
+from middleman.adapters.etcd.faults import RPC_ERRORS, Fault, LeaseNotFound, classify, describe
 from middleman.adapters.etcd.members import Member, Members
 from middleman.ports.clock import Clock
 from middleman.ports.errors import (
@@ -22,6 +23,8 @@ from middleman.ports.trust import TrustWindow
 log = structlog.get_logger(__name__)
 
 _LOST = "etcd says that the lease is gone"
+_GONE = 0
+"""The TTL by which a member says that it knows no such lease."""
 
 
 async def grant(members: Members, clock: Clock) -> Lease:
@@ -70,8 +73,11 @@ class Lease:
         self._clock = clock
         self._renewed = asyncio.Event()
 
-    async def keep_alive(self) -> None:
-        """Renew for ever, on the event loop on purpose: a wedged loop must lose its lease.
+    async def keep_alive(self, still_carries: Callable[[], Awaitable[bool]]) -> None:
+        """Renew until cancelled, on the event loop on purpose: a wedged loop must lose its lease.
+
+        ``still_carries`` reads whether the key is there under this lease: the proof against members that say that
+        the lease is gone.
 
         Raises:
             CandidacyLost: the lease is gone, or a renewal came too late.
@@ -84,29 +90,48 @@ class Lease:
             pause_s = interval_s if renewed else interval_s / 3  # a lost renewal is repeated sooner
             await self._clock.sleep(max(0.05, pause_s - elapsed_s))
             began_s = self._clock.boottime_s()
-            renewed = await self.renew()
+            try:
+                renewed = await self.renew()
+            except LeaseNotFound as error:
+                if not await still_carries():
+                    raise CandidacyLost(_LOST) from error
+                log.error("lease.denied", reason="etcd's members deny a lease that carries the election key")
+                renewed = False  # if it goes on, trust runs out by itself
 
     async def renew(self) -> bool:
         """Ask all members at once; extend trust when a majority of them confirms.
 
         A majority, because a stale leader of etcd's own raft goes on confirming leases that the real
         one lets expire (etcd issues 15247 and 16822). All at once, so that a hung member costs nothing.
+        That the lease is gone takes a majority as well: a member that lags behind does not know it yet.
+
+        Raises:
+            LeaseNotFound: a majority of the members says so.
+            CandidacyLost: the renewal came too late.
         """
         asked_s = self._clock.boottime_s()
+        majority = self._members.config.majority
         confirmed_ttls_s: list[int] = []
+        denied = 0
         asked = {asyncio.create_task(self._confirm(member)) for member in self._members.all}
         try:
             for answer in asyncio.as_completed(asked):
                 ttl_s = await answer
-                if ttl_s is not None:
+                if ttl_s == _GONE:
+                    denied += 1
+                elif ttl_s is not None:
                     confirmed_ttls_s.append(ttl_s)
-                if len(confirmed_ttls_s) == self._members.config.majority:
+                if majority in (len(confirmed_ttls_s), denied):
                     break
         finally:
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
-        if len(confirmed_ttls_s) < self._members.config.majority:
+        if denied == majority:
+            raise LeaseNotFound(_LOST)
+        if denied:
+            log.warning("lease.denied_by_few", denied=denied, confirmed=len(confirmed_ttls_s))
+        if len(confirmed_ttls_s) < majority:
             log.warning("lease.renewal_failed", confirmed=len(confirmed_ttls_s), members=len(asked))
             return False
         try:
@@ -123,22 +148,19 @@ class Lease:
             await self._renewed.wait()
 
     async def _confirm(self, member: Member) -> int | None:
-        """One keep-alive at one member: the TTL in seconds, or ``None`` for no usable answer."""
+        """One keep-alive at one member: the TTL in seconds, `_GONE`, or ``None`` for no usable answer."""
         token = self._members.token
         try:
-            ttl_s = await self._keep_alive_once(member)
+            return await self._keep_alive_once(member)
         except RPC_ERRORS as error:
             match classify(error):
-                case Fault.LEASE_NOT_FOUND:
-                    raise CandidacyLost(_LOST) from error
+                case Fault.LEASE_NOT_FOUND if not self._members.identity.is_foreign(member.endpoint):
+                    return _GONE
                 case Fault.AUTHENTICATE:
                     await self._authenticate(token)
                 case _:
-                    log.debug("lease.member_failed", member=member.endpoint, error=type(error).__name__)
+                    log.debug("lease.member_failed", member=member.endpoint, error=describe(error))
             return None
-        if ttl_s == 0:
-            raise CandidacyLost(_LOST)
-        return ttl_s
 
     async def _keep_alive_once(self, member: Member) -> int | None:
         timing = self._members.timing
@@ -146,7 +168,10 @@ class Lease:
         try:
             await stream.write(etcdrpc.LeaseKeepAliveRequest(ID=self.id))
             answer = await stream.read()
-            return None if answer is grpc.aio.EOF else int(answer.TTL)
+            if answer is grpc.aio.EOF:
+                return None
+            self._members.require_ours(member, answer)  # also how a member that came back to us is noticed
+            return int(answer.TTL)
         finally:
             stream.cancel()
 

@@ -65,7 +65,6 @@ class KeyWatch:
         while True:
             try:
                 await self._stream(member)
-                pause.reset()
             except RPC_ERRORS as error:
                 if is_deadline(error):
                     pause.reset()  # the stream lived its life: open the next one without a gap
@@ -82,8 +81,12 @@ class KeyWatch:
             create = etcdrpc.WatchCreateRequest(key=self._key, start_revision=self._from_revision)
             await stream.write(etcdrpc.WatchRequest(create_request=create))
             while (answer := await stream.read()) is not grpc.aio.EOF:
+                self._members.require_ours(member, answer)
                 if answer.canceled or answer.compact_revision:
-                    self._changed.set()  # events may be missing: have the key read
+                    # Events may be missing, or our token is stale: have the key read, which also gets a new token.
+                    # One member may say so again and again, so the pauses between its streams grow.
+                    log.debug("watch.canceled", member=member.endpoint, reason=answer.cancel_reason)
+                    self._changed.set()
                     return
                 for event in answer.events:
                     if event.type == event.DELETE:
