@@ -28,11 +28,11 @@ class Link:
     """
 
     def __init__(self, name: str, target: str) -> None:
-        """`target` is `host:port`. Reserves a port; raises `StartError` when there is none."""
+        """`target` is `host:port`, an IPv6 address in brackets. Reserves a port; raises `StartError` when there is none."""
         self.name = name
         self.mode = PASS
         host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self._target = (host.removeprefix("[").removesuffix("]"), int(port))
         self._port = reserve_port()
         self._listener: socket.socket | None = None
         self._started = False

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from middleman.addresses import bare_host, host_port, is_everywhere, is_host_port
 from middleman.secret_files import SecretFileError, from_file
 
 FAILPOINTS = (
@@ -25,7 +26,6 @@ UNSAFE_SWITCHES = ("fence_off", "term_in_key", "intent_per_attempt")
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 _PREFIX = "MIDDLEMAN_"
-_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, not listened on
 
 
 class _Files(PydanticBaseSettingsSource):
@@ -124,6 +124,11 @@ class ApiSettings(ProcessorSettings):
     # Several, separated by commas, while one replaces another. None: no webhooks are taken.
     stripe_webhook_secret: SecretStr | None = Field(default=None, validation_alias="STRIPE_WEBHOOK_SECRET")
 
+    @field_validator("api_host")
+    @classmethod
+    def _is_without_brackets(cls, value: str) -> str:
+        return bare_host(value)
+
     @field_validator("stripe_webhook_secret")
     @classmethod
     def _are_endpoint_secrets(cls, value: SecretStr | None) -> SecretStr | None:
@@ -188,9 +193,10 @@ class ReplicaSettings(ProcessorSettings):
     @classmethod
     def _are_host_and_port(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for endpoint in value:
-            host, colon, port = endpoint.rpartition(":")
-            if not (host and colon and port.isdigit()) or "//" in endpoint:
-                raise ValueError(f"{endpoint!r} must read host:port, several separated by commas")
+            if not is_host_port(endpoint):
+                raise ValueError(
+                    f"{endpoint!r} must read host:port, several separated by commas; an IPv6 address in brackets"
+                )
         return value
 
     @field_validator("replica_name", mode="before")
@@ -201,13 +207,21 @@ class ReplicaSettings(ProcessorSettings):
     @field_validator("ops_advertise")
     @classmethod
     def _is_host_and_port(cls, value: str, given: ValidationInfo) -> str:
-        if not value and given.data.get("ops_host") in _EVERYWHERE:
-            value = f"{{hostname}}:{given.data.get('ops_port')}"
+        host, port = given.data.get("ops_host"), given.data.get("ops_port")
+        if not value and host is not None and port is not None:
+            value = host_port("{hostname}" if is_everywhere(host) else host, port)
         value = value.replace("{hostname}", _host_name())
-        host, colon, port = value.rpartition(":")
-        if value and (not (host and colon and port.isdigit()) or set("/@{}") & set(value)):
-            raise ValueError("must be empty or read host:port, where {hostname} stands for the host's name")
+        if value and not is_host_port(value):
+            raise ValueError(
+                "must be empty or read host:port, where {hostname} stands for the host's name and an IPv6 address "
+                "has brackets, as in [2001:db8::1]:9000"
+            )
         return value
+
+    @field_validator("ops_host")
+    @classmethod
+    def _is_without_brackets(cls, value: str) -> str:
+        return bare_host(value)
 
     @field_validator("failpoints")
     @classmethod

@@ -127,6 +127,14 @@ class Witness:
         """See `Observer`."""
         self._saw("revoked", took_s)
 
+    def pulse_missing(self, missing: bool) -> None:
+        """See `Observer`."""
+        self._saw("missing", missing)
+
+    def foreign_members(self, count: int) -> None:
+        """See `Observer`."""
+        self._saw("foreign", count)
+
     async def until(self, role: Role) -> None:
         """Wait until the replica is in ``role``."""
         while self.role is not role:

@@ -37,6 +37,7 @@ def test_the_least_environment_loads_with_the_defaults(environment: pytest.Monke
         ("MIDDLEMAN_REPLICA_NAME", "Replica One", "MIDDLEMAN_REPLICA_NAME='Replica One'"),
         ("MIDDLEMAN_ETCD_ENDPOINTS", "http://127.0.0.1:2379", "host:port"),
         ("MIDDLEMAN_ETCD_ENDPOINTS", "", "MIDDLEMAN_ETCD_ENDPOINTS"),
+        ("MIDDLEMAN_ETCD_ENDPOINTS", "::1:2379", "an IPv6 address in brackets"),
         ("MIDDLEMAN_LEASE_TTL_S", "soon", "MIDDLEMAN_LEASE_TTL_S='soon'"),
         ("MIDDLEMAN_LEASE_TTL_S", "2", "greater than or equal to 3"),
         ("MIDDLEMAN_OPS_PORT", "70000", "MIDDLEMAN_OPS_PORT='70000'"),
@@ -212,13 +213,18 @@ def test_a_replica_without_a_name_takes_that_of_its_host(environment: pytest.Mon
 @pytest.mark.parametrize(
     ("host", "advertise", "address"),
     [
-        ("127.0.0.1", "", ""),
+        ("127.0.0.1", "", "127.0.0.1:9000"),
+        ("::1", "", "[::1]:9000"),
+        ("[::1]", "", "[::1]:9000"),
+        ("::", "", "c0ffee:9000"),
+        ("0:0:0:0:0:0:0:0", "", "c0ffee:9000"),
+        ("::", "[2001:db8::1]:7000", "[2001:db8::1]:7000"),
         ("0.0.0.0", "", "c0ffee:9000"),
         ("0.0.0.0", "{hostname}.inner:7000", "c0ffee.inner:7000"),
         ("0.0.0.0", "10.0.0.1:7000", "10.0.0.1:7000"),
     ],
 )
-def test_a_replica_that_listens_everywhere_is_felt_under_its_hosts_name(
+def test_a_replica_is_felt_where_it_listens_and_under_its_hosts_name_if_everywhere(
     environment: pytest.MonkeyPatch, host: str, advertise: str, address: str
 ) -> None:
     environment.setattr(socket, "gethostname", lambda: "c0ffee")
@@ -227,7 +233,10 @@ def test_a_replica_that_listens_everywhere_is_felt_under_its_hosts_name(
     assert load(ReplicaSettings).ops_advertise == address
 
 
-@pytest.mark.parametrize("address", ["host", "http://host:9000", "host:port", "{name}:9000"])
+@pytest.mark.parametrize(
+    "address",
+    ["host", "http://host:9000", "host:port", "{name}:9000", "::1:9000", "[::1]", "[:::1]:9000", "h:99999"],
+)
 def test_an_address_that_cannot_be_felt_is_refused(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], address: str
 ) -> None:

@@ -55,6 +55,8 @@ async def _connected(session: aiohttp.ClientSession, address: str, holder: str) 
     except aiohttp.ClientConnectorError as error:
         refused = isinstance(error.os_error, ConnectionRefusedError)
         raise NoPulse(f"{address}: {error.os_error.strerror}", definite=refused) from error
+    except aiohttp.InvalidURL as error:
+        raise NoPulse(f"{address} is no address: {error}", definite=False, lasting=True) from error
     except (aiohttp.ClientError, OSError) as error:  # a timeout is an OSError, too
         raise NoPulse(f"{address}: {type(error).__name__}", definite=False) from error
     answering = _holder(line)

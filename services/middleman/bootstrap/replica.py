@@ -219,7 +219,13 @@ def build_replica(
     failpoints: Failpoints = killers or NO_FAILPOINTS
     pool = database_pool(settings.database_url, application_name=holder, pool_size=settings.replica_pool_size)
     payments = processor(settings, concurrency=settings.concurrency, failpoints=killers)
-    coordinator = EtcdCoordinator(_etcd_config(settings), lease, clock=clock, uniform=uniform)
+    coordinator = EtcdCoordinator(
+        _etcd_config(settings),
+        lease,
+        clock=clock,
+        uniform=uniform,
+        show_foreign=observer.foreign_members,
+    )
     pipeline = Pipeline(
         store=PostgresStore(pool, failpoints, fence_off="fence_off" in settings.unsafe),
         processor=payments,
@@ -240,9 +246,17 @@ def build_replica(
         observer=billing_observer,
         collector=IntentPerAttempt if "intent_per_attempt" in settings.unsafe else Collector,
     )
-    operations = settings.ops_advertise or f"{settings.ops_host}:{settings.ops_port}"
-    candidate = CandidateName(holder, operations)
-    watch = PulseWatch(candidate, settings.scope, coordinator, HttpPulse(), clock, uniform, observer)
+    candidate = CandidateName(holder, settings.ops_advertise)
+    watch = PulseWatch(
+        candidate,
+        settings.scope,
+        coordinator,
+        HttpPulse(),
+        clock,
+        uniform,
+        observer,
+        missing_after_s=2.0 * settings.lease_ttl_s,
+    )
     replica = Replica(
         name=holder,
         candidate=str(candidate),
@@ -263,7 +277,7 @@ def build_replica(
         payment_processor=payments,
         pool=pool,
         rehearsal=Rehearsal(pool, uuid4),
-        heartbeat=Heartbeat(pool, settings.replica_name, incarnation, f"http://{operations}"),
+        heartbeat=Heartbeat(pool, settings.replica_name, incarnation, f"http://{settings.ops_advertise}"),
         due_lag=DueLag(pool, settings.scope),
         parked_count=ParkedCount(pool, settings.scope),
         warm_sessions=settings.replica_pool_size,

@@ -14,10 +14,14 @@ _ENOUGH = len(b"HTTP/1.1 200")
 
 
 def trouble(url: str) -> str:
-    """Why `url` (`http://host:port/path`) counts as unhealthy; empty when it does not."""
+    """Why `url` (`http://host:port/path`, an IPv6 address in brackets) counts as unhealthy; empty when it does not."""
     scheme, _, rest = url.partition("://")
     authority, _, path = rest.partition("/")
     host, _, port = authority.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return f"{url!r} must have its IPv6 address in brackets, as in http://[::1]:9000/path"
     if scheme != "http" or not host or not port.isdigit():
         return f"{url!r} must read http://host:port/path"
     request = f"GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"

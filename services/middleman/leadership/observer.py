@@ -60,6 +60,14 @@ class Observer(Protocol):
         """A dead leader's lease is gone, ``took_s`` after its pulse broke."""
         ...
 
+    def pulse_missing(self, missing: bool) -> None:
+        """Whether no connection to the leader can be made, so that its death would cost a whole lease."""
+        ...
+
+    def foreign_members(self, count: int) -> None:
+        """So many of the coordinator's endpoints belong to another cluster and are left out."""
+        ...
+
 
 class SilentObserver:
     """Observes nothing: for callers that need no metrics."""
@@ -83,4 +91,10 @@ class SilentObserver:
         """Ignore."""
 
     def leader_revoked(self, took_s: float, at_s: float) -> None:
+        """Ignore."""
+
+    def pulse_missing(self, missing: bool) -> None:
+        """Ignore."""
+
+    def foreign_members(self, count: int) -> None:
         """Ignore."""

@@ -52,11 +52,50 @@ class CandidateName:
         return cls(holder, address)
 
 
+class MissingPulse:
+    """For how long no connection to one leader could be made, and whether that was said."""
+
+    __slots__ = ("_after_s", "_candidate", "_clock", "_observer", "_said", "_since_s")
+
+    def __init__(self, clock: Clock, observer: Observer, after_s: float) -> None:
+        self._clock = clock
+        self._observer = observer
+        self._after_s = after_s
+        self._candidate = ""
+        self._since_s = 0.0
+        self._said = False
+
+    def missed(self, record: LeaderRecord, reason: str, *, lasting: bool) -> None:
+        """A connection to the leader of ``record`` could not be made. Loud once, when it lasts."""
+        now_s = self._clock.boottime_s()
+        if record.candidate != self._candidate:
+            self.ended()
+            self._candidate, self._since_s = record.candidate, now_s
+        if self._said or not (lasting or now_s - self._since_s >= self._after_s):
+            return
+        self._said = True
+        self._observer.pulse_missing(True)
+        log.warning(
+            "pulse.missing",
+            leader=record.candidate,
+            reason=reason,
+            then="should this leader die, its lease has to run out first: check MIDDLEMAN_OPS_HOST and "
+            "MIDDLEMAN_OPS_ADVERTISE of the leader, and the network between the replicas",
+        )
+
+    def ended(self) -> None:
+        """A connection stands, or there is no leader to connect to."""
+        if self._said:
+            self._observer.pulse_missing(False)
+        self._candidate, self._said = "", False
+
+
 @dataclass(frozen=True, slots=True)
 class PulseWatch:
     """One follower's watch over whoever leads its scope.
 
-    ``poll_s`` is how often it looks who leads, and so how soon it feels a new leader's pulse.
+    ``poll_s`` is how often it looks who leads, and so how soon it feels a new leader's pulse. A leader that holds its
+    key for ``missing_after_s`` and cannot be connected to is reported; longer than a lease, or a dead one would be.
     """
 
     me: CandidateName
@@ -67,13 +106,17 @@ class PulseWatch:
     uniform: Callable[[], float]
     observer: Observer
     poll_s: float = 0.25
+    missing_after_s: float = 10.0
 
     async def run(self) -> None:
         """Watch until cancelled. Faults of the coordinator are waited out."""
+        missing = MissingPulse(self.clock, self.observer, self.missing_after_s)
         while True:
             record = await self._leader()
             if record is not None and record.candidate != str(self.me):
-                await self._hold(record)
+                await self._hold(record, missing)
+            elif record is not None:
+                missing.ended()  # we lead ourselves
             await self.clock.sleep(self.poll_s * (0.5 + self.uniform() / 2))
 
     async def _leader(self) -> LeaderRecord | None:
@@ -82,18 +125,21 @@ class PulseWatch:
         except CoordinatorUnavailable:
             return None  # the candidacy beside us tells that story
 
-    async def _hold(self, record: LeaderRecord) -> None:
+    async def _hold(self, record: LeaderRecord, missing: MissingPulse) -> None:
         """Hold the leader's pulse until it breaks or somebody else leads."""
         leader = CandidateName.parse(record.candidate)
         if not leader.address:
+            missing.missed(record, "the leader names no address", lasting=True)
             return
         try:
             async with self.pulse.feel(leader.address, leader.holder) as beat:
+                missing.ended()
                 self.observer.pulse_felt()
                 log.info("pulse.felt", leader=leader.holder, address=leader.address)
                 ended = await self._until_broken(beat, record)
         except NoPulse as error:
             log.debug("pulse.not_felt", leader=leader.holder, reason=str(error))
+            missing.missed(record, str(error), lasting=error.lasting)
             return
         if ended is not None:
             await self._suspect(record, leader, ended)

@@ -9,10 +9,14 @@ from typing import Protocol
 class NoPulse(Exception):
     """No connection to that process: refused, another process answers there, or no answer in time."""
 
-    def __init__(self, message: str, *, definite: bool) -> None:
-        """``definite``: the process that was asked for cannot be there, as opposed to not being heard."""
+    def __init__(self, message: str, *, definite: bool, lasting: bool = False) -> None:
+        """``definite``: the process that was asked for cannot be there, as opposed to not being heard.
+
+        ``lasting``: the address itself cannot be used, so that no further try can succeed.
+        """
         super().__init__(message)
         self.definite = definite
+        self.lasting = lasting
 
 
 class Beat(Protocol):

@@ -244,6 +244,7 @@ async def test_closing_twice_is_harmless_and_a_closed_client_says_so() -> None:
         ({"endpoints": ("http://etcd:2379",)}, "is not host:port"),
         ({"endpoints": ("etcd",)}, "is not host:port"),
         ({"endpoints": ("etcd:0",)}, "is not host:port"),
+        ({"endpoints": ("::1:2379",)}, "IPv6 address in brackets"),
         ({"endpoints": ("etcd:99999",)}, "is not host:port"),
         ({"endpoints": ("a:1", "a:1")}, "listed twice"),
         ({"endpoints": ("a:1",), "user": "root"}, "go together"),

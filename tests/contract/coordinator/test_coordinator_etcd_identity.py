@@ -124,7 +124,7 @@ class Liar:
                 self._keep_alive,
                 request_deserializer=etcdrpc.LeaseKeepAliveRequest.FromString,
                 response_serializer=etcdrpc.LeaseKeepAliveResponse.SerializeToString,
-            )
+            ),
         }
         kv = {
             "Txn": grpc.unary_unary_rpc_method_handler(self._forward("KV/Txn")),
@@ -132,7 +132,7 @@ class Liar:
                 self._range,
                 request_deserializer=etcdrpc.RangeRequest.FromString,
                 response_serializer=etcdrpc.RangeResponse.SerializeToString,
-            )
+            ),
         }
         watch = {
             "Watch": grpc.stream_stream_rpc_method_handler(

@@ -54,7 +54,9 @@ class Subject:
 @pytest_asyncio.fixture
 async def subject(etcd_cluster: EtcdCluster) -> AsyncIterator[Subject]:
     """A watch that runs and so far knows nothing."""
-    members = Members(EtcdConfig(etcd_cluster.endpoints), PATIENT, CLOCK, random.Random(7).random, lambda _: None)
+    members = Members(
+        EtcdConfig(etcd_cluster.endpoints), PATIENT, CLOCK, random.Random(7).random, lambda _: None
+    )
     async with grpc.aio.insecure_channel(etcd_cluster.endpoints[0]) as channel:
         made = Subject(members, etcdrpc.KVStub(channel))
         running = asyncio.create_task(made.watch.run())

@@ -1,11 +1,14 @@
 """Fast failover: the kernel tells the followers that the leader's process is gone."""
 
 import signal
+from datetime import UTC, datetime
 
 from tests.support.fault_world import SAFE, FaultWorld
 from tests.support.links import Relay
 
 DUE = 120
+BY_PULSE_S = 0.3
+"""By the lease it would take its TTL, three seconds."""
 LEASE_ONLY = {"MIDDLEMAN_PULSE": "off"}
 
 
@@ -61,3 +64,25 @@ async def test_a_wrong_suspicion_costs_one_needless_failover_and_nothing_else(wo
         await world.assert_verdict_holds()
     finally:
         await relay.close()
+
+
+async def test_over_ipv6_a_killed_leader_is_noticed_by_its_pulse_as_over_ipv4(world: FaultWorld) -> None:
+    over_ipv6 = {"MIDDLEMAN_OPS_HOST": "::1", "MIDDLEMAN_OPS_ADVERTISE": ""}
+    await world.team()
+    await world.revoke_leases()
+    await world.launch("replica-1", over_ipv6)
+    first = await world.until_logged("replica-1", "term.started")
+    await world.launch("replica-2", over_ipv6)
+    felt = await world.until_logged("replica-2", "pulse.felt")
+    assert felt["address"] == f"[::1]:{world.cluster.member('replica-1').port}"
+    await world.until_logged("replica-2", "replica.warm")
+
+    killed_at = datetime.now(UTC)
+    assert await world.cluster.member("replica-1").kill() == -signal.SIGKILL
+    revoked = await world.until_logged("replica-2", "leader.revoked")
+    second = await world.until_logged("replica-2", "term.started")
+    assert revoked["first"]
+    assert second["token"] == first["token"] + 1
+    took = datetime.fromisoformat(second["timestamp"]) - killed_at
+    assert took.total_seconds() < BY_PULSE_S
+    assert not world.log("replica-2", "pulse.missing")

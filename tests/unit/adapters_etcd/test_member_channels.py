@@ -99,6 +99,15 @@ async def test_a_member_that_starts_again_at_another_address_is_found_there(
         await member.channel.close()
 
 
+async def test_a_member_at_an_ipv6_address_is_reached(serve: Serve) -> None:
+    port = await serve("[::1]")
+    member = Member(f"[::1]:{port}", None)
+    try:
+        await member.kv.Range(etcdrpc.RangeRequest(key=b"k"), timeout=5.0)
+    finally:
+        await member.channel.close()
+
+
 async def _until_answered(member: Member) -> None:
     while True:
         try:

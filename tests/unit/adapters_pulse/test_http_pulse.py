@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from middleman.adapters.pulse import HttpPulse
+from middleman.addresses import host_port
 from middleman.entrypoints.replica.metrics import ReplicaMetrics
 from middleman.entrypoints.replica.ops import ops_app
 from middleman.ports.pulse import NoPulse
@@ -22,23 +23,25 @@ async def no_trouble() -> None:
 
 
 @asynccontextmanager
-async def replica_endpoint(holder: str = HOLDER) -> AsyncIterator[tuple[str, web.AppRunner]]:
+async def replica_endpoint(
+    holder: str = HOLDER, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[str, web.AppRunner]]:
     """The real operations endpoint of a replica that is `holder`."""
     registry = CollectorRegistry()
     app = ops_app("replica-1", holder, ReplicaMetrics(registry), registry, lambda: True, no_trouble)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, host, 0)
     await site.start()
-    host, port = runner.addresses[0][:2]
     try:
-        yield f"{host}:{port}", runner
+        yield host_port(host, runner.addresses[0][1]), runner
     finally:
         await runner.cleanup()
 
 
-async def test_a_pulse_lasts_while_its_process_does_and_then_is_refused() -> None:
-    async with replica_endpoint() as (address, runner):
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_pulse_lasts_while_its_process_does_and_then_is_refused(host: str) -> None:
+    async with replica_endpoint(host=host) as (address, runner):
         async with HttpPulse().feel(address, HOLDER) as beat:
             broken = asyncio.create_task(beat.broken())
             done, _ = await asyncio.wait({broken}, timeout=0.3)
@@ -50,6 +53,14 @@ async def test_a_pulse_lasts_while_its_process_does_and_then_is_refused() -> Non
             async with HttpPulse().feel(address, HOLDER):
                 pass
     assert refused.value.definite
+
+
+async def test_an_address_that_is_none_is_a_reason_that_lasts() -> None:
+    with pytest.raises(NoPulse, match="is no address") as refused:
+        async with HttpPulse().feel("::1:9000", HOLDER):
+            pass
+    assert refused.value.lasting
+    assert not refused.value.definite
 
 
 async def test_another_process_at_the_address_is_a_definite_no() -> None:

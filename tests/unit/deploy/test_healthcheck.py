@@ -12,7 +12,7 @@ from middleman.entrypoints import healthcheck
 
 
 @asynccontextmanager
-async def _server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def _server(answer: bytes, host: str = "127.0.0.1") -> AsyncIterator[tuple[str, list[bytes]]]:
     asked: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -22,9 +22,10 @@ async def _server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, host, 0)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{server.sockets[0].getsockname()[1]}", asked
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,18 @@ async def test_a_2xx_is_healthy_and_nothing_else(
         assert await asyncio.to_thread(healthcheck.main, [f"{url}/readyz"]) == status
     assert asked[0].startswith(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:")
     assert said in capsys.readouterr().out
+
+
+async def test_an_ipv6_address_is_asked_where_it_stands_in_brackets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with _server(b"HTTP/1.1 200 OK\r\n\r\n", "::1") as (url, asked):
+        assert await asyncio.to_thread(healthcheck.main, [f"{url}/livez"]) == 0
+        assert (
+            await asyncio.to_thread(healthcheck.main, [f"{url.replace('[', '').replace(']', '')}/livez"]) == 1
+        )
+    assert b"Host: [::1]:" in asked[0]
+    assert "in brackets" in capsys.readouterr().out
 
 
 async def test_the_url_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

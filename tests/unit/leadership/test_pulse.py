@@ -37,10 +37,13 @@ class FakePulse:
         self.silent: set[str] = set()
         self.beats: list[FakeBeat] = []
         self.felt = 0
+        self.lasting = False
 
     @asynccontextmanager
     async def feel(self, address: str, holder: str) -> AsyncIterator[Beat]:
         """See the port."""
+        if self.lasting:
+            raise NoPulse("no address", definite=False, lasting=True)
         if address in self.silent:
             raise NoPulse("no answer", definite=False)
         answering = self.answering.get(address)
@@ -85,6 +88,10 @@ class Room:
     @property
     def revocations(self) -> int:
         return [what for what, _ in self.witness.seen].count("revoked")
+
+    @property
+    def missing(self) -> list[object]:
+        return [detail for what, detail in self.witness.seen if what == "missing"]
 
 
 @asynccontextmanager
@@ -166,6 +173,41 @@ async def test_a_leader_whose_pulse_was_never_felt_is_left_alone() -> None:
     async with watching(room):
         await asyncio.sleep(60)
     assert room.leader is not None
+
+
+@in_virtual_time
+async def test_a_pulse_that_stays_away_is_reported_once_and_its_return_as_well() -> None:
+    room = Room()
+    room.pulse.answering[ADDRESS] = None
+    async with watching(room):
+        await asyncio.sleep(8)
+        assert room.missing == []
+        await asyncio.sleep(60)
+        assert room.missing == [True]
+        room.pulse.answering[ADDRESS] = LEADER.holder
+        await asyncio.sleep(1)
+        assert room.missing == [True, False]
+
+
+@in_virtual_time
+async def test_an_address_that_no_try_can_reach_is_reported_at_once() -> None:
+    room = Room()
+    room.pulse.lasting = True
+    async with watching(room):
+        assert room.missing == [True]
+
+
+@in_virtual_time
+async def test_a_leader_that_dies_before_it_was_felt_is_not_reported() -> None:
+    room = Room()
+    room.pulse.answering[ADDRESS] = None
+    async with watching(room):
+        await asyncio.sleep(3)
+        room.service.revoke(room.lease_id)
+        successor, _ = room.service.grant(3600)
+        room.service.claim(0, str(room.watch.me), successor)  # we lead
+        await asyncio.sleep(60)
+    assert room.missing == []
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_ENDPOINT = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+from middleman.addresses import is_host_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,10 @@ class EtcdConfig:
         if not self.endpoints:
             raise ValueError("no etcd endpoint is given: list every member as host:port")
         for endpoint in self.endpoints:
-            match = _ENDPOINT.fullmatch(endpoint)
-            if match is None or not 0 < int(match["port"]) < 65536:
+            if not is_host_port(endpoint) or int(endpoint.rpartition(":")[2]) == 0:
                 raise ValueError(
-                    f"etcd endpoint {endpoint!r} is not host:port (without http://; TLS has its own setting)"
+                    f"etcd endpoint {endpoint!r} is not host:port (an IPv6 address in brackets; without http://; "
+                    "TLS has its own setting)"
                 )
         if len(set(self.endpoints)) != len(self.endpoints):
             raise ValueError(f"an etcd endpoint is listed twice in {', '.join(self.endpoints)}")

@@ -24,14 +24,18 @@ log = structlog.get_logger()
 
 def bind(host: str, port: int) -> socket.socket:
     """The listening socket, or exit status 2 with one line. Port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener: socket.socket | None = None
     try:
+        # A name may have an IPv6 address only; the first address is the one that the system prefers.
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
-        listener.close()
+        if listener is not None:
+            listener.close()
         refuse(
             f"cannot listen on MIDDLEMAN_API_HOST={host} MIDDLEMAN_API_PORT={port}: {error.strerror or error}"
         )

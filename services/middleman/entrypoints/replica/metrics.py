@@ -100,6 +100,13 @@ class ReplicaMetrics:
         self._store_away = counter(
             "store_unavailable_total", "Transactions repeated because the database was away"
         )
+        self._pulse_missing = gauge(
+            "pulse_missing",
+            "1 while this follower cannot hold a connection to the leader, so that take-over is slow",
+        )
+        self._foreign_members = gauge(
+            "etcd_members_foreign", "Endpoints of another etcd cluster, which are left out"
+        )
         self.role = Role.CANDIDATE
         self.term: Term | None = None
         self._takeover = TakeoverWatch(SystemClock(), self._taken_over)
@@ -150,6 +157,14 @@ class ReplicaMetrics:
         """Count a dead leader that we noticed."""
         self._revoked_s.observe(took_s)
         self._takeover.leader_revoked(at_s)
+
+    def pulse_missing(self, missing: bool) -> None:
+        """Show whether a leader's death would be noticed by its lease only."""
+        self._pulse_missing.set(missing)
+
+    def foreign_members(self, count: int) -> None:
+        """Show how many endpoints lead to another etcd."""
+        self._foreign_members.set(count)
 
     def _taken_over(self, measured: Measured) -> None:
         for stage, since_lost_s in measured.stages.items():
