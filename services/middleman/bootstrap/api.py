@@ -29,6 +29,9 @@ from middleman.ports.records import Records
 from middleman.settings import ApiSettings
 
 PROCESSOR_CONCURRENCY = 64
+PROCESSOR_WAITING = 64
+"""Requests that wait for a connection to the processor. With those at work they are a quarter of what may be in flight, so
+that a processor that never answers leaves room for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def build_api(settings: ApiSettings) -> ApiParts:
     )
     return assemble_api(
         pool,
-        processor(settings, concurrency=PROCESSOR_CONCURRENCY),
+        processor(settings, concurrency=PROCESSOR_CONCURRENCY, max_waiting=PROCESSOR_WAITING),
         settings.api_pool_size,
         webhook_secrets=settings.webhook_secrets,
     )

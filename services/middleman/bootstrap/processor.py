@@ -8,9 +8,15 @@ from middleman.settings import ProcessorSettings, refuse
 
 
 def processor(
-    settings: ProcessorSettings, *, concurrency: int, failpoints: ProcessFailpoints | None = None
+    settings: ProcessorSettings,
+    *,
+    concurrency: int,
+    max_waiting: int = 10_000,
+    failpoints: ProcessFailpoints | None = None,
 ) -> PaymentProcessor:
-    """Connections for `concurrency` calls at once. Call it inside a running event loop.
+    """Connections for `concurrency` calls at once, and `max_waiting` more calls that wait for one of them.
+
+    Call it inside a running event loop.
 
     A setting that cannot be used exits with status 2 and one line.
     """
@@ -20,6 +26,7 @@ def processor(
             settings.stripe_api_base,
             call_timeout_s=settings.processor_timeout_s,
             concurrency=concurrency,
+            max_waiting=max_waiting,
         )
     except StripeConfigError as error:
         refuse(str(error))

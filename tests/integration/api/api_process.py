@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +64,15 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(
-    database: Database, log: Path, api_key: str, sandbox: SandboxServer | None = None
+    database: Database,
+    log: Path,
+    api_key: str,
+    sandbox: SandboxServer | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> AsyncIterator[ApiProcess]:
-    """A process of the API that is ready; killed in the end if it still runs."""
+    """A process of the API that is ready; killed in the end if it still runs. `more` are further settings."""
     port = free_port()
-    told = environment(database.dsn("middleman_api"), port, sandbox)
+    told = environment(database.dsn("middleman_api"), port, sandbox) | dict(more or {})
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(*COMMAND, env=told, stdout=output, stderr=output)
     headers = {"Authorization": f"Bearer {api_key}"}

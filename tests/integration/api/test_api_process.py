@@ -153,6 +153,35 @@ async def test_a_customer_is_made_through_the_real_processor_and_its_repeat_surv
     assert declined.status_code == 402
 
 
+async def test_a_processor_that_never_answers_leaves_room_for_what_does_not_need_it(
+    database: Database, tmp_path: Path, api_key: str
+) -> None:
+    """Requests that wait for the processor are bounded: the others would be refused as too many in the end."""
+    answered: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: answered.append(writer), "127.0.0.1", 0)
+    silent = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    more = {"MIDDLEMAN_STRIPE_API_BASE": silent}
+    limits = httpx.Limits(max_connections=1000)
+    async with (
+        running(database, tmp_path / "api.log", api_key, more=more) as api,
+        httpx.AsyncClient(
+            base_url=api.client.base_url, headers=api.client.headers, limits=limits, timeout=60
+        ) as many,
+    ):
+        waiting = [asyncio.create_task(many.post("/v1/customers", json=CUSTOMER)) for _ in range(600)]
+        async with asyncio.timeout(8):  # before any of them gives up on the processor
+            while sum(task.done() for task in waiting) < 400:  # noqa: ASYNC110  # another process' answers
+                await asyncio.sleep(0.05)
+        answer = await api.client.get("/v1/plans")
+        assert answer.status_code == 200, answer.text
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    for writer in answered:
+        writer.close()
+    server.close()
+
+
 async def test_sigterm_lets_a_request_at_work_end_and_exits_with_0(
     database: Database, tmp_path: Path, api_key: str
 ) -> None:
