@@ -105,7 +105,7 @@ def assemble_api(
         plans=Plans(once),
         subscriptions=Subscriptions(once),
         notice_reader=StripeNotices(webhook_secrets) if webhook_secrets else None,
-        notices=PostgresNotices(reader),
+        notices=PostgresNotices(pool, timeout_s=patience_s / 2),
         new_id=make_id,
         clock=SystemClock(),
         pool_size=pool_size,

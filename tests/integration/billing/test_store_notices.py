@@ -12,7 +12,6 @@ from tests.support.store_rig import DECLINED, STOLEN, StoreRig, intent_of, paid
 from middleman.adapters.postgres.accounts import PostgresAccounts
 from middleman.adapters.postgres.engine import engine
 from middleman.adapters.postgres.notices import PostgresNotices
-from middleman.adapters.postgres.reading import Reader
 from middleman.domain.attempts import DefiniteOutcome, RequiresAction
 from middleman.domain.ids import ChargeId, NoticeId, PaymentIntentId
 from middleman.ports.errors import StaleTerm
@@ -27,7 +26,7 @@ AN_HOUR_AGO = datetime(2026, 5, 1, tzinfo=UTC)
 async def notices(rig: StoreRig) -> AsyncIterator[PostgresNotices]:
     """As the API has them."""
     pool = engine(rig.database.dsn("middleman_api"), application_name="api", pool_size=3)
-    yield PostgresNotices(Reader(pool.execution_options(isolation_level="AUTOCOMMIT")))
+    yield PostgresNotices(pool)
     await pool.dispose()
 
 

@@ -1,6 +1,5 @@
 """`Accounts` on PostgreSQL: who is billed, written by the REST API's role."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from middleman.adapters.postgres import accounts_sql as sql
 from middleman.adapters.postgres.accounts_rows import CUSTOMER, PLAN, SUBSCRIPTION, as_value
-from middleman.adapters.postgres.errors import sqlstate, translated
+from middleman.adapters.postgres.commits import transact, wait_for_what_was_read
+from middleman.adapters.postgres.errors import sqlstate
 from middleman.adapters.postgres.notices import FORGET_NOTICES
 from middleman.adapters.postgres.schema import customers, plans, subscriptions
 from middleman.adapters.postgres.tickets import PostgresTickets
@@ -35,7 +35,6 @@ from middleman.ports.accounts import (
     TestClockRefused,
     UnknownReference,
 )
-from middleman.ports.store import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -52,31 +51,17 @@ class PostgresAccounts:
     timeout_s: float = 10.0
 
     async def transact(self, work: Callable[[AccountsTransaction], Awaitable[T]]) -> T:
-        """See the port. The role's sessions have synchronous_commit on: a returned commit is on disk."""
-        with translated():
-            async with asyncio.timeout(self.timeout_s):
-                try:
-                    return await self._once(work)
-                except _DeadBeforeCommit:
-                    # The database restarted since this session was last used. Nothing was committed, and the
-                    # pool has dropped its other dead sessions as well: once more, on a new one.
-                    return await self._once(work, last=True)
+        """See the port. The role's sessions have synchronous_commit on: a returned commit is on disk, and on the
+        standbys that the server waits for; so is what `work` has only read.
+        """
 
-    async def _once(self, work: Callable[[AccountsTransaction], Awaitable[T]], *, last: bool = False) -> T:
-        async with self.engine.connect() as connection:
-            transaction = await connection.begin()
-            try:
-                result = await work(PostgresAccountsTransaction(connection))
-            except DBAPIError as error:
-                if error.connection_invalidated and not last:
-                    raise _DeadBeforeCommit from error
-                raise
-            await transaction.commit()
+        async def work_to_acknowledge(connection: AsyncConnection) -> T:
+            result = await work(PostgresAccountsTransaction(connection))
+            # An answer given again, or a state that was there already, was only read.
+            await wait_for_what_was_read(connection)
             return result
 
-
-class _DeadBeforeCommit(StoreUnavailable):
-    """The session died before anything could be committed on it."""
+        return await transact(self.engine, self.timeout_s, work_to_acknowledge)
 
 
 @dataclass(frozen=True, slots=True)
