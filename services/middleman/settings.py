@@ -177,6 +177,7 @@ class ReplicaSettings(ProcessorSettings):
     idle_poll_s: float = Field(default=0.2, gt=0, le=60)
     flush_linger_s: float = Field(default=0.02, ge=0, le=5)
     rate_limit_per_s: float = Field(default=0, ge=0)  # per endpoint; 0: no limit of ours
+    account_rate_limit_per_s: float = Field(default=0, ge=0)  # all endpoints together; 0: no limit of ours
     replica_pool_size: int = Field(default=6, ge=4, le=50)
 
     failpoints: Annotated[tuple[str, ...], NoDecode] = ()
@@ -250,6 +251,8 @@ class ReplicaSettings(ProcessorSettings):
             )
         if not math.isfinite(self.rate_limit_per_s):
             raise ValueError("MIDDLEMAN_RATE_LIMIT_PER_S must be finite; 0 means no limit")
+        if not math.isfinite(self.account_rate_limit_per_s):
+            raise ValueError("MIDDLEMAN_ACCOUNT_RATE_LIMIT_PER_S must be finite; 0 means no limit")
         return self
 
 

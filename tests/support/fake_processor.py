@@ -25,7 +25,6 @@ from middleman.domain.intents import IntentSnapshot, IntentStatus
 from middleman.domain.money import MoneyError, to_processor_amount
 from middleman.ports.processor import (
     AMOUNT_DIFFERS,
-    RATE_LIMITED,
     Attached,
     AttachPaymentMethod,
     ConfirmIntent,
@@ -58,6 +57,8 @@ class Fault(StrEnum):
 
     NOT_SENT = "not_sent"
     RATE_LIMITED = "rate_limited"
+    ACCOUNT_RATE_LIMITED = "account_rate_limited"
+    OBJECT_BUSY = "object_busy"
     UNKNOWN_BEFORE = "unknown_before"  # not executed, and nobody can tell
     UNKNOWN_AFTER = "unknown_after"  # executed, and the answer is lost
 
@@ -364,8 +365,8 @@ class FakeProcessor:
                 return fault
             case Fault.NOT_SENT:
                 return NotSent("no_connection", rule.retry_after_s)
-            case Fault.RATE_LIMITED:
-                return Unknown(RATE_LIMITED) if repeat else NotSent(RATE_LIMITED, rule.retry_after_s)
+            case Fault.RATE_LIMITED | Fault.ACCOUNT_RATE_LIMITED | Fault.OBJECT_BUSY as limited:
+                return Unknown(limited.value) if repeat else NotSent(limited.value, rule.retry_after_s)
             case Fault.UNKNOWN_BEFORE:
                 return Unknown("timeout")
             case Fault.UNKNOWN_AFTER:

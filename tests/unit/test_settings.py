@@ -45,6 +45,7 @@ def test_the_least_environment_loads_with_the_defaults(environment: pytest.Monke
         ("MIDDLEMAN_IN_FLIGHT_LIMIT", "7", "greater than or equal to 8"),
         ("MIDDLEMAN_CLAIM_BATCH", "1", "greater than or equal to 2"),
         ("MIDDLEMAN_RATE_LIMIT_PER_S", "inf", "MIDDLEMAN_RATE_LIMIT_PER_S must be finite"),
+        ("MIDDLEMAN_ACCOUNT_RATE_LIMIT_PER_S", "inf", "MIDDLEMAN_ACCOUNT_RATE_LIMIT_PER_S must be finite"),
         ("MIDDLEMAN_DATABASE_URL", "mysql://a:b@c/d", "MIDDLEMAN_DATABASE_URL must read postgresql://"),
         ("STRIPE_API_KEY", "sk_live_abc", "STRIPE_API_KEY is a live key"),
         ("STRIPE_API_KEY", "rk_live_abc", "STRIPE_API_KEY is a live key"),

@@ -267,15 +267,23 @@ class ProcessorCalls:
         self._breaker.answered(step, subject, answer, go)
         if not isinstance(answer, NotSent | Unknown | OperatorFault) or is_stored(answer):
             self._answers.answered(step)
-        if isinstance(answer, NotSent | Unknown) and answer.reason in (RATE_LIMITED, ACCOUNT_RATE_LIMITED):
-            self._limiter.throttled(step, answer.retry_after_s if isinstance(answer, NotSent) else None)
-        else:
-            self._limiter.passed(step)
+        self._heed_rate_limit(step, answer)
         if not isinstance(answer, NotSent | Unknown) or answer.reason not in NOTHING_CAME_BACK:
             self._reach.heard()
         elif not self._draining.is_set():  # who is leaving anyway need not give up
             self._reach.unheard(started_s, answer.reason)
         return answer
+
+    def _heed_rate_limit(self, step: str, answer: object) -> None:
+        """Slow down what a 429 was for. One that was for a single object (`OBJECT_BUSY`) slows nothing else down."""
+        reason = answer.reason if isinstance(answer, NotSent | Unknown) else None
+        retry_after_s = answer.retry_after_s if isinstance(answer, NotSent) else None
+        if reason == RATE_LIMITED:
+            self._limiter.throttled(step, retry_after_s)
+        elif reason == ACCOUNT_RATE_LIMITED:
+            self._limiter.account_throttled(retry_after_s)
+        else:
+            self._limiter.passed(step)
 
     async def _turn(self, step: str) -> None:
         """Wait for the rate limit. Its queue may be long, so draining ends the wait."""

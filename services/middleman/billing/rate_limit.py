@@ -1,7 +1,8 @@
-"""How fast we ask: a limit per endpoint that learns from the processor's 429s.
+"""How fast we ask: a limit for the account and one per endpoint, which learn from the processor's 429s.
 
-The processor limits each endpoint on its own (https://docs.stripe.com/rate-limits), so each has its own token
-bucket. A 429 halves the endpoint's rate at once (once per burst of 429s, not once for each of them) and holds
+The processor limits the account, and each endpoint besides (https://docs.stripe.com/rate-limits). So there is a token
+bucket for the account, and one for each endpoint; a call needs a token of both. A 429 says whose limit it was. It halves
+that rate at once (once per burst of 429s, not once for each of them) and holds
 everything back for as long as the answer asked; afterwards the rate grows by a fixed step per second, up to
 the configured ceiling. Without a ceiling there is no limit until the first 429: then the rate seen before it
 is what gets halved, and the limit is lifted when the rate has grown to twice what was seen.
@@ -38,18 +39,30 @@ class LimiterTuning:
     floor_per_s: float = 1.0  # never slower than this, or a bad minute lasts for ever
     assumed_per_s: float = 25.0  # good for everybody (https://docs.stripe.com/rate-limits), if we saw less
     burst_s: float = 0.1  # how much unused time may be caught up
-    max_waiters: int = 10_000  # per endpoint
+    max_waiters: int = 10_000  # per endpoint, and for the account
 
 
 class RateLimiter:
-    """`ceiling_per_s` holds for each endpoint on its own; 0 is no ceiling. For one event loop."""
+    """`ceiling_per_s` holds for each endpoint on its own, `account_per_s` for all together; 0 is no ceiling.
 
-    def __init__(self, clock: Clock, ceiling_per_s: float = 0, tuning: LimiterTuning | None = None) -> None:
-        if not math.isfinite(ceiling_per_s) or ceiling_per_s < 0:
-            raise ValueError(f"a ceiling is 0 (none) or a number of calls per second, got {ceiling_per_s}")
+    For one event loop.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ceiling_per_s: float = 0,
+        tuning: LimiterTuning | None = None,
+        *,
+        account_per_s: float = 0,
+    ) -> None:
+        for ceiling in (ceiling_per_s, account_per_s):
+            if not math.isfinite(ceiling) or ceiling < 0:
+                raise ValueError(f"a ceiling is 0 (none) or a number of calls per second, got {ceiling}")
         chosen = tuning or LimiterTuning()
-        self._endpoints: defaultdict[str, _Endpoint] = defaultdict(
-            lambda: _Endpoint(clock, ceiling_per_s, chosen)
+        self._account = _Bucket(clock, account_per_s, chosen)
+        self._endpoints: defaultdict[str, _Bucket] = defaultdict(
+            lambda: _Bucket(clock, ceiling_per_s, chosen)
         )
 
     async def acquire(self, endpoint: str) -> None:
@@ -61,21 +74,29 @@ class RateLimiter:
         state = self._endpoints[endpoint]
         if not state.take():
             await state.wait(endpoint)
+        if not self._account.take():
+            await self._account.wait("the account")
 
     def passed(self, endpoint: str) -> None:
-        """A call was answered with anything but a 429."""
+        """A call was answered with anything but a 429 for its endpoint or the account."""
         self._endpoints[endpoint].answered()
+        self._account.answered()
 
     def throttled(self, endpoint: str, retry_after_s: float | None = None) -> None:
-        """A call was answered with a 429, which may have named a time to stay away."""
+        """A call was answered with a 429 for its endpoint, which may have named a time to stay away."""
         self._endpoints[endpoint].throttled(retry_after_s)
 
+    def account_throttled(self, retry_after_s: float | None = None) -> None:
+        """A call was answered with a 429 for the whole account."""
+        self._account.throttled(retry_after_s)
+
     def rate_per_s(self, endpoint: str) -> float | None:
-        """The limit in force on `endpoint` now; None is no limit. For metrics."""
-        return self._endpoints[endpoint].rate_per_s()
+        """The limit in force on `endpoint` now, its own or the account's; None is no limit."""
+        rates = (self._endpoints[endpoint].rate_per_s(), self._account.rate_per_s())
+        return min((rate for rate in rates if rate is not None), default=None)
 
 
-class _Endpoint:
+class _Bucket:
     """One token bucket and what it has learned."""
 
     def __init__(self, clock: Clock, ceiling_per_s: float, tuning: LimiterTuning) -> None:
@@ -102,9 +123,9 @@ class _Endpoint:
         """Take a token if nobody waits and there is one."""
         return not self._waiters and self._shortage_s() <= 0
 
-    async def wait(self, endpoint: str) -> None:
+    async def wait(self, name: str) -> None:
         if self._waiters >= self._tuning.max_waiters:
-            raise LimiterOverrun(f"{self._waiters} callers already wait to call {endpoint!r}")
+            raise LimiterOverrun(f"{self._waiters} callers already wait to call {name!r}")
         self._waiters += 1
         try:
             async with self._turn:

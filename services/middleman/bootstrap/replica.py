@@ -288,7 +288,12 @@ def build_replica(
 def rate_limiter(settings: ReplicaSettings, clock: Clock) -> RateLimiter:
     """A limiter with room for everything that the pipeline may have in flight: recovery adds a page to the limit."""
     most = settings.in_flight_limit + settings.claim_batch
-    return RateLimiter(clock, settings.rate_limit_per_s, LimiterTuning(max_waiters=most))
+    return RateLimiter(
+        clock,
+        settings.rate_limit_per_s,
+        LimiterTuning(max_waiters=most),
+        account_per_s=settings.account_rate_limit_per_s,
+    )
 
 
 _RULE_WORD = re.compile(r"\w+")

@@ -16,6 +16,7 @@ def test_the_limiter_queues_everything_that_may_be_in_flight(monkeypatch: pytest
         "MIDDLEMAN_REPLICA_NAME": "replica-1",
         "STRIPE_API_KEY": "sk_test_x",
         "MIDDLEMAN_RATE_LIMIT_PER_S": "25",
+        "MIDDLEMAN_ACCOUNT_RATE_LIMIT_PER_S": "20",
         "MIDDLEMAN_IN_FLIGHT_LIMIT": "11000",
     }.items():
         monkeypatch.setenv(name, value)

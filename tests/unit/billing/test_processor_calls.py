@@ -167,6 +167,37 @@ def test_a_429_slows_its_endpoint_down_and_no_other(repeat: bool) -> None:
     scenario()
 
 
+@pytest.mark.parametrize("repeat", [False, True], ids=["NotSent", "Unknown"])
+def test_a_429_for_one_object_slows_no_endpoint_down(repeat: bool) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        clock = VirtualClock()
+        limiter = RateLimiter(clock, 100, account_per_s=100)
+        processor = a_processor()
+        processor.fail(Operation.CREATE, Fault.OBJECT_BUSY, times=50)
+        calls = Bench(processor, clock=clock, limiter=limiter).calls()
+        for number in range(50):
+            await calls.create(a_create(str(number)), repeat=repeat)
+        assert limiter.rate_per_s("create") == 100
+
+    scenario()
+
+
+@pytest.mark.parametrize("repeat", [False, True], ids=["NotSent", "Unknown"])
+def test_a_429_for_the_account_slows_every_endpoint_down(repeat: bool) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        clock = VirtualClock()
+        limiter = RateLimiter(clock, 100, LimiterTuning(recovery_per_s=0.01), account_per_s=100)
+        processor = a_processor()
+        processor.fail(Operation.CREATE, Fault.ACCOUNT_RATE_LIMITED)
+        calls = Bench(processor, clock=clock, limiter=limiter).calls()
+        await calls.create(a_create(), repeat=repeat)
+        assert limiter.rate_per_s("create") == limiter.rate_per_s("confirm") == pytest.approx(50)
+
+    scenario()
+
+
 @in_virtual_time
 async def test_a_429_that_names_a_time_holds_its_endpoint_back_for_that_long() -> None:
     clock = VirtualClock()

@@ -272,3 +272,47 @@ async def test_more_waiters_than_the_limiter_takes_are_refused_loudly() -> None:
 def test_a_senseless_ceiling_is_refused(ceiling: float) -> None:
     with pytest.raises(ValueError, match="ceiling"):
         RateLimiter(VirtualClock(), ceiling)
+
+
+@in_virtual_time
+async def test_the_accounts_ceiling_holds_over_all_endpoints_together() -> None:
+    clock = VirtualClock()
+    limiter = RateLimiter(clock, 20, account_per_s=25)
+    loads = [_Load(limiter, clock, endpoint) for endpoint in ("create", "confirm", "read")]
+    async with asyncio.TaskGroup() as group:
+        for load in loads:
+            group.create_task(load.run(10.0))
+    counts = [len(load.starts_s) for load in loads]
+    assert 248 <= sum(counts) <= 256
+    assert min(counts) >= 75, "each of the three gets its share"
+
+
+@in_virtual_time
+async def test_each_endpoint_keeps_its_own_ceiling_below_the_accounts() -> None:
+    clock = VirtualClock()
+    load = _Load(RateLimiter(clock, 10, account_per_s=25), clock)
+    await load.run(10.0)
+    assert 98 <= len(load.starts_s) <= 102
+
+
+@in_virtual_time
+async def test_a_429_for_the_account_without_any_ceiling_halves_what_was_seen_of_all_endpoints() -> None:
+    clock = VirtualClock()
+    limiter = RateLimiter(clock)
+    for _ in range(60):
+        for endpoint in ("create", "confirm"):
+            await limiter.acquire(endpoint)
+            limiter.passed(endpoint)
+    await asyncio.sleep(1.0)
+    limiter.account_throttled()
+    assert limiter.rate_per_s("read") == pytest.approx(60, rel=0.05)
+    limiter.account_throttled(retry_after_s=5.0)
+    started_s = clock.boottime_s()
+    await limiter.acquire("read")
+    assert clock.boottime_s() - started_s >= 5.0
+
+
+@pytest.mark.parametrize("wrong", [-1, math.inf, math.nan])
+def test_a_ceiling_of_the_account_that_is_none_is_refused(wrong: float) -> None:
+    with pytest.raises(ValueError, match="a ceiling is"):
+        RateLimiter(VirtualClock(), account_per_s=wrong)
