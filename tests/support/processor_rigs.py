@@ -11,10 +11,10 @@ import pytest
 
 from cluster.health import http_client
 from cluster.sandbox import SandboxServer
-from middleman.adapters.stripe.config import StripeConfig
+from middleman.adapters.stripe.config import STRIPE_API_BASE, StripeConfig
 from middleman.adapters.stripe.processor import StripeProcessor
 from middleman.domain.idempotency import IdempotencyKey, checked_key
-from middleman.domain.ids import ProcessorCustomerId
+from middleman.domain.ids import PaymentIntentId, ProcessorCustomerId
 from middleman.ports.processor import CreateCustomer, CustomerCreated, PaymentProcessor
 from tests.support.fake_processor import FakeProcessor, Fault, Operation
 
@@ -88,6 +88,10 @@ class Rig(ABC):
         """The next such request of this test's customer meets trouble. Skips where none can be made."""
 
     @abstractmethod
+    async def update(self, intent_id: PaymentIntentId) -> None:
+        """Somebody updates the intent at the processor, which clears its `last_payment_error`."""
+
+    @abstractmethod
     def keys_forgotten(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Inside, every idempotency key used before is forgotten. Skips where time cannot be moved."""
 
@@ -105,10 +109,20 @@ class FakeRig(Rig):
         else:
             self._fake.fail(operation, Fault.UNKNOWN_AFTER if trouble.executes else Fault.UNKNOWN_BEFORE)
 
+    async def update(self, intent_id: PaymentIntentId) -> None:
+        """The fake's snapshots keep the reason, as the port promises."""
+
     @contextlib.asynccontextmanager
     async def keys_forgotten(self) -> AsyncIterator[None]:
         self._fake.forget_keys()
         yield
+
+
+async def _update(url: str, api_key: str, intent_id: PaymentIntentId) -> None:
+    headers = {"Authorization": f"Bearer {api_key}"}
+    async with http_client(10.0, base_url=url, headers=headers) as client:
+        answer = await client.post(f"/v1/payment_intents/{intent_id}", data={"description": "updated"})
+        assert answer.raise_for_status().json()["last_payment_error"] is None
 
 
 class SandboxRig(Rig):
@@ -124,6 +138,9 @@ class SandboxRig(Rig):
         }
         (await self._admin.post("/admin/faults", json=rule)).raise_for_status()
 
+    async def update(self, intent_id: PaymentIntentId) -> None:
+        await _update(self._sandbox.url, self._sandbox.api_key, intent_id)
+
     @contextlib.asynccontextmanager
     async def keys_forgotten(self) -> AsyncIterator[None]:
         before = (await self._admin.get("/admin/clock")).raise_for_status().json()["offset_s"]
@@ -138,9 +155,12 @@ class SandboxRig(Rig):
 
 
 class StripeTestModeRig(Rig):
-    def __init__(self, processor: StripeProcessor) -> None:
+    def __init__(self, processor: StripeProcessor, api_key: str) -> None:
         super().__init__()
-        self.processor = processor
+        self.processor, self._api_key = processor, api_key
+
+    async def update(self, intent_id: PaymentIntentId) -> None:
+        await _update(STRIPE_API_BASE, self._api_key, intent_id)
 
     async def trouble(self, operation: Operation, trouble: Trouble) -> None:
         pytest.skip(f"Stripe itself makes no {trouble} of {operation} on demand")
@@ -173,4 +193,4 @@ async def sandbox_rig(sandbox: SandboxServer) -> AsyncIterator[Rig]:
 @contextlib.asynccontextmanager
 async def stripe_rig(api_key: str) -> AsyncIterator[Rig]:
     async with StripeProcessor(StripeConfig(api_key)) as processor:
-        yield StripeTestModeRig(processor)
+        yield StripeTestModeRig(processor, api_key)

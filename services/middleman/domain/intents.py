@@ -28,7 +28,8 @@ class IntentStatus(StrEnum):
 class IntentSnapshot:
     """A payment intent as the processor showed it at one moment. `created_s` is its Unix time.
 
-    `last_decline` is its last payment error; on a canceled or succeeded intent it may be a leftover.
+    `last_decline` is its last payment error or, where an update of the intent has cleared that, why its latest charge
+    failed. On a canceled or succeeded intent it may be a leftover.
     """
 
     intent_id: PaymentIntentId
@@ -79,11 +80,11 @@ def _resolve_unpaid(
 ) -> Outcome | NotExecuted:
     decline = snapshot.last_decline
     charge_id = snapshot.latest_charge_id
-    if decline is None and charge_id is None:
-        return NotExecuted()
     if decline is None:
-        # A failed charge without its reason: definite all the same.
-        decline = Declined(code="card_declined", charge_id=charge_id)
+        if charge_id is None or charge_id in settled_charge_ids:
+            return NotExecuted()
+        # The bank may have declined, or asked for authentication: without the reason nobody can tell.
+        return Unknown("failed_without_reason", f"{charge_id} of {snapshot.intent_id} shows no reason")
     if decline.charge_id in settled_charge_ids:
         return NotExecuted()
     if decline.code == AUTHENTICATION_REQUIRED:

@@ -130,6 +130,9 @@ def _update(context: Context, intent_id: str, params: Params) -> Json:
             setattr(intent, name, params[name])
     if "metadata" in params:
         intent.metadata = merged_metadata(intent.metadata, params["metadata"])
+    # "It is cleared if the PaymentIntent is later updated for any reason", says Stripe of last_payment_error
+    # (https://docs.stripe.com/api/payment_intents/object).
+    intent.last_error = None
     world.changed(world.payment_intents, intent)
     return render(world, intent)
 

@@ -130,6 +130,31 @@ async def test_a_card_that_wants_authentication_requires_action(rig: Rig) -> Non
     assert isinstance(await outcome_by_reading(rig, intent_id), RequiresAction)
 
 
+async def test_a_wish_for_authentication_is_read_also_after_the_intent_was_updated(rig: Rig) -> None:
+    """An update clears `last_payment_error`; without the charge's own reason the wish would read as a decline."""
+    intent_id, method = await create(rig), await attach(rig, WANTS_AUTHENTICATION)
+    outcome = await rig.processor.confirm_intent(ConfirmIntent(rig.key("confirm"), intent_id, method))
+    assert isinstance(outcome, RequiresAction)
+
+    await rig.update(intent_id)
+
+    resolved = await outcome_by_reading(rig, intent_id)
+    assert isinstance(resolved, RequiresAction)
+    assert resolved.charge_id == outcome.charge_id
+
+
+async def test_a_decline_is_read_alike_before_and_after_the_intent_was_updated(rig: Rig) -> None:
+    intent_id, method = await create(rig), await attach(rig, FAILS_WHEN_CHARGED)
+    declined = await rig.processor.confirm_intent(ConfirmIntent(rig.key("confirm"), intent_id, method))
+    assert isinstance(declined, Declined)
+
+    await rig.update(intent_id)
+
+    resolved = await outcome_by_reading(rig, intent_id)
+    assert isinstance(resolved, Declined)
+    assert replace(resolved, message="") == replace(declined, message="")
+
+
 async def test_a_card_that_declines_when_attached_is_not_attached(rig: Rig) -> None:
     request = AttachPaymentMethod(
         rig.key("attach"), rig.customer_id, PaymentMethodId("pm_card_visa_chargeDeclined")

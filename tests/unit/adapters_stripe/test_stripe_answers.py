@@ -360,7 +360,12 @@ async def test_a_text_that_no_database_can_store_is_made_one_that_it_can(
 ) -> None:
     server.says(402, _error(type="card_error", code="card_declined", decline_code=odd, message=odd))
     assert await processor.confirm_intent(CONFIRM) == Declined("card_declined", kept, None, None, kept)
-    server.says(200, _intent("requires_payment_method", last_payment_error={"code": odd, "message": odd}))
+    server.says(
+        200,
+        _intent(
+            "requires_payment_method", last_payment_error={"type": "card_error", "code": odd, "message": odd}
+        ),
+    )
     snapshot = await processor.read_intent(INTENT)
     assert isinstance(snapshot, IntentSnapshot)
     assert snapshot.last_decline == Declined(kept, message=kept)
@@ -422,6 +427,54 @@ async def test_a_read_shows_all_that_resolving_needs(
         None,
         7,
     )
+
+
+async def test_an_intents_last_error_that_concerns_no_payer_is_no_decline(
+    processor: StripeProcessor, server: ScriptedServer
+) -> None:
+    for error in (
+        {"type": "invalid_request_error", "message": RESTRICTED},
+        {"type": "api_error", "message": "Sorry!"},
+        {"type": "card_error", "code": "testmode_charges_only"},
+    ):
+        server.says(200, _intent("requires_payment_method", latest_charge=None, last_payment_error=error))
+        snapshot = await processor.read_intent(INTENT)
+        assert isinstance(snapshot, IntentSnapshot)
+        assert snapshot.last_decline is None
+
+
+FAILED_CHARGE = {"object": "charge", "id": "ch_1", "status": "failed", "failure_message": "No."}
+
+
+@pytest.mark.parametrize(
+    ("charge", "decline"),
+    [
+        (
+            {
+                **FAILED_CHARGE,
+                "failure_code": "card_declined",
+                "outcome": {"reason": "insufficient_funds", "advice_code": "try_again_later"},
+            },
+            Declined("card_declined", "insufficient_funds", "try_again_later", ChargeId("ch_1"), "No."),
+        ),
+        (
+            {**FAILED_CHARGE, "failure_code": "authentication_required", "outcome": None},
+            Declined("authentication_required", None, None, ChargeId("ch_1"), "No."),
+        ),
+        ({**FAILED_CHARGE, "failure_code": None}, None),
+        ({**FAILED_CHARGE, "status": "pending", "failure_code": "card_declined"}, None),
+        ("ch_1", None),
+    ],
+)
+async def test_where_the_last_error_was_cleared_the_charge_tells_why_it_failed(
+    processor: StripeProcessor, server: ScriptedServer, charge: object, decline: Declined | None
+) -> None:
+    shown = _intent("requires_payment_method", latest_charge=charge, last_payment_error=None)
+    server.says(200, shown)
+    snapshot = await processor.read_intent(INTENT)
+    assert isinstance(snapshot, IntentSnapshot)
+    assert (snapshot.latest_charge_id, snapshot.last_decline) == (ChargeId("ch_1"), decline)
+    assert "expand%5B0%5D=latest_charge" in server.requests[0].encoded
 
 
 @pytest.mark.parametrize(

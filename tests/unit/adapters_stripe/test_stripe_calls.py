@@ -110,7 +110,8 @@ async def test_a_list_asks_for_the_window_and_nothing_that_was_not_given(
 
 async def test_no_id_leads_to_another_resource(processor: StripeProcessor, server: ScriptedServer) -> None:
     await processor.read_intent(PaymentIntentId("../customers?limit#"))
-    assert server.requests[0].target == "/v1/payment_intents/..%2Fcustomers%3Flimit%23"
+    path = server.requests[0].target.partition("?")[0]
+    assert path == "/v1/payment_intents/..%2Fcustomers%3Flimit%23"
     for name in ("", ".", ".."):
         with pytest.raises(ValueError, match="no id"):
             await processor.read_intent(PaymentIntentId(name))

@@ -55,8 +55,10 @@ def test_a_decline_without_a_charge_after_another_such_is_settled_by_repeating()
     assert resolve(_intent(UNPAID, None, _declined(None)), (None,)) == NotExecuted()
 
 
-def test_a_new_failed_charge_without_its_reason_is_a_decline_all_the_same() -> None:
-    assert resolve(_intent(UNPAID, CH2), (CH1,)) == Declined("card_declined", charge_id=CH2)
+def test_a_new_failed_charge_without_its_reason_is_booked_as_nothing() -> None:
+    unresolved = resolve(_intent(UNPAID, CH2), (CH1,))
+    assert isinstance(unresolved, Unknown)
+    assert unresolved.reason == "failed_without_reason"
     assert resolve(_intent(UNPAID, CH1), (CH1,)) == NotExecuted()
 
 

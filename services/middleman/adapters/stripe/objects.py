@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from middleman.adapters.stripe.answers import parse_decline
+from middleman.adapters.stripe.refusals import is_decline
 from middleman.adapters.stripe.texts import identifier, text
-from middleman.domain.attempts import RequiresAction, Succeeded, Unknown
+from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
 from middleman.domain.ids import ChargeId, PaymentIntentId, PaymentMethodId, ProcessorCustomerId
 from middleman.domain.intents import IntentSnapshot, IntentStatus
 from middleman.domain.money import Money, MoneyError, from_processor_amount
@@ -29,6 +30,10 @@ def snapshot(data: object, intent_id: str | None = None) -> IntentSnapshot:
     """A payment intent."""
     intent = require_object(data, "payment_intent", intent_id)
     error = intent.get("last_payment_error")
+    if isinstance(error, Mapping) and is_decline(error):
+        decline: Declined | None = parse_decline(error)
+    else:  # cleared, or about the operator's account and no payer
+        decline = failure(intent.get("latest_charge"))
     customer = id_of(intent.get("customer"))
     charge = id_of(intent.get("latest_charge"))
     method = id_of(intent.get("payment_method"))
@@ -40,7 +45,7 @@ def snapshot(data: object, intent_id: str | None = None) -> IntentSnapshot:
             customer_id=ProcessorCustomerId(customer) if customer else None,
             metadata={str(key): str(value) for key, value in (intent.get("metadata") or {}).items()},
             latest_charge_id=ChargeId(charge) if charge else None,
-            last_decline=parse_decline(error) if isinstance(error, Mapping) else None,
+            last_decline=decline,
             payment_method=PaymentMethodId(method) if method else None,
             created_s=int(intent["created"]),
         )
@@ -54,6 +59,28 @@ def created(data: object, amount: Money) -> Created | Unknown:
     if intent.amount != amount:
         return Unknown(AMOUNT_DIFFERS, f"{intent.intent_id} asks {intent.amount} instead of {amount}")
     return Created(intent.intent_id)
+
+
+def failure(charge: object) -> Declined | None:
+    """Why a charge failed, in the words of `last_payment_error`; None unless it is expanded, failed and says why.
+
+    Any update of an intent clears its `last_payment_error`, and leaves the charge as it was.
+    """
+    if not isinstance(charge, Mapping) or charge.get("status") != "failed":
+        return None
+    outcome = charge.get("outcome")
+    details = outcome if isinstance(outcome, Mapping) else {}
+    code = text(charge.get("failure_code"))
+    charge_id = identifier(charge.get("id"))
+    if code is None or charge_id is None or not is_decline({"type": "card_error", "code": code}):
+        return None
+    return Declined(
+        code=code,
+        decline_code=text(details.get("reason")),
+        advice_code=text(details.get("advice_code")),
+        charge_id=ChargeId(charge_id),
+        message=text(charge.get("failure_message")) or "",
+    )
 
 
 def confirmed(data: object, request: ConfirmIntent) -> Succeeded | RequiresAction | Unknown:

@@ -40,6 +40,9 @@ from middleman.ports.processor import (
     Refused,
 )
 
+_WITH_CHARGE = {"expand": ["latest_charge"]}
+"""The charge keeps why it failed, while any update of the intent clears its `last_payment_error`."""
+
 
 class StripeProcessor:
     """Implements `middleman.ports.processor.PaymentProcessor`.
@@ -103,7 +106,7 @@ class StripeProcessor:
     async def read_intent(
         self, intent_id: PaymentIntentId, *, guard: Guard | None = None
     ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
-        reply = await self._stripe.get(f"/v1/payment_intents/{_segment(intent_id)}", {}, guard)
+        reply = await self._stripe.get(f"/v1/payment_intents/{_segment(intent_id)}", _WITH_CHARGE, guard)
         return _intent(reply, intent_id)
 
     async def cancel_intent(

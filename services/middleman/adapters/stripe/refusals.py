@@ -109,7 +109,7 @@ def concerns_callers_value(body: Mapping[str, Any], params: tuple[str, ...]) -> 
 
 
 def is_decline(body: Mapping[str, Any]) -> bool:
-    """Whether Stripe's error object of a 402 is a decline of the payment method."""
+    """Whether Stripe's error object, of a 402 or an intent's last, is a decline of the payment method."""
     if body.get("code") in _OPERATOR_CODES:
         return False
     return body.get("type") == "card_error" or concerns_payer(body)
