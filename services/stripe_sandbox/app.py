@@ -13,7 +13,7 @@ from stripe_sandbox.admin.api import AdminApi
 from stripe_sandbox.auth import check_secret_key
 from stripe_sandbox.clock import Clock
 from stripe_sandbox.errors import StripeError
-from stripe_sandbox.faults import NO_FAULT, Faults, Plan
+from stripe_sandbox.faults import NO_FAULT, PROXY, Faults, Plan
 from stripe_sandbox.forms import Form, Pairs, decode_form, decode_pairs, fingerprint
 from stripe_sandbox.http import Connection, Ending, Reply, Request, json_reply
 from stripe_sandbox.idempotency import IdempotencyKeys, Replay
@@ -23,11 +23,13 @@ from stripe_sandbox.model import KeyRecord
 from stripe_sandbox.operation import Context, Later, Operation
 from stripe_sandbox.ratelimit import RateLimit
 from stripe_sandbox.resources.common import subject
+from stripe_sandbox.resources.confirmation import end_lingering
 from stripe_sandbox.resources.events import API_VERSION
 from stripe_sandbox.resources.expanded import expand
 from stripe_sandbox.routing import OPERATIONS, Router
 from stripe_sandbox.stats import Stats
 from stripe_sandbox.storage import Storage
+from stripe_sandbox.versions import check_version
 from stripe_sandbox.world import World
 
 log = structlog.get_logger("stripe_sandbox")
@@ -77,9 +79,11 @@ class Sandbox:
         api_key: str,
         admin_key: str,
         rate_limit_per_s: float | None = None,
+        account_rate_limit_per_s: float | None = None,
+        seed: int = 0,
         delivers: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`delivers`: whether events of a type go to a webhook."""
+        """`delivers`: whether events of a type go to a webhook. `seed`: of what is left to chance."""
         self._storage = storage
         self._api_key = api_key
         self._delivers = delivers
@@ -88,16 +92,23 @@ class Sandbox:
         self.world = World(self._clock)
         self.world.load(storage.objects())
         self.world.event_seq = storage.last_event_seq()
-        self.keys = IdempotencyKeys(self.world, self._clock)
+        self.keys = IdempotencyKeys(self.world, self._clock, seed)
         self.keys.load(storage.keys())
         self.faults = Faults()
         self.stats = Stats()
         self._router = Router()
         self._contexts = {
-            operation.name: Context(self.world, storage, self.faults.decline, operation.name)
+            operation.name: Context(
+                self.world, storage, self.faults.decline, self.faults.linger, operation.name
+            )
             for operation in OPERATIONS
         }
         self._rate_limit = None if rate_limit_per_s is None else RateLimit(rate_limit_per_s, self._loop.time)
+        self._account_rate_limit = (
+            None
+            if account_rate_limit_per_s is None
+            else RateLimit(account_rate_limit_per_s, self._loop.time, reason="global-rate")
+        )
         self._admin = AdminApi(
             admin_key, self.world, self.keys, self.faults, self.stats, self._clock, storage
         )
@@ -109,6 +120,8 @@ class Sandbox:
     def handle(self, connection: Connection, request: Request) -> None:
         """Takes one request; its reply leaves after the next commit, or later where a fault says so."""
         call = Call(connection, request)
+        if self.world.lingering:
+            end_lingering(self.world)
         path = request.path
         if path.startswith("/v1/"):
             try:
@@ -143,6 +156,7 @@ class Sandbox:
     def _accept(self, call: Call) -> None:
         request = call.request
         check_secret_key(request.headers.get("authorization"), self._api_key)
+        check_version(request.headers.get("stripe-version"))
         operation, call.object_id = self._router.find(request.method, request.path)
         call.operation = operation
         call.pairs = decode_pairs(request.query) + _decode_body(request)
@@ -154,8 +168,14 @@ class Sandbox:
             raise errors.rate_limited(
                 plan.rate_limit.get("reason", "endpoint-rate"), plan.rate_limit.get("retry_after_s")
             )
+        if self._account_rate_limit is not None:
+            self._account_rate_limit.check("")
         if self._rate_limit is not None:
             self._rate_limit.check(operation.name)
+        if plan.refuse is not None and plan.refuse["reason"] == PROXY:
+            status = plan.refuse.get("status", 407)
+            self._enqueue(call, lambda: self._of_a_proxy(call, status))
+            return
         if plan.before and plan.ending is not Ending.REPLY:
             self.stats.dropped += 1
             self._loop.call_later(plan.latency_s + plan.hang_s, self._finish, call, _NOTHING)
@@ -186,6 +206,10 @@ class Sandbox:
         body = b""
         try:
             params = operation.spec.parse(call.form)
+            if call.plan.refuse is not None:
+                raise errors.account_refusal(
+                    call.plan.refuse["reason"], remembered=call.plan.refuse.get("stored", True)
+                )
             if forced is None or forced.get("executed", False):
                 if record is not None:
                     record.executions += 1
@@ -213,6 +237,10 @@ class Sandbox:
         else:
             self._enqueue(call, lambda: self._reply(call, status, body, headers))
 
+    def _of_a_proxy(self, call: Call, status: int) -> Reply:
+        self.stats.answered("unrouted" if call.operation is None else call.operation.name, status)
+        return Reply(status, b"<html><body>Refused by a proxy.</body></html>", content_type="text/html")
+
     def _refuse(self, call: Call, error: StripeError) -> None:
         body = orjson.dumps(error.body())
         self._enqueue(call, lambda: self._reply(call, error.status, body, error.headers))
@@ -233,7 +261,7 @@ class Sandbox:
     ) -> Reply:
         name = "unrouted" if call.operation is None else call.operation.name
         self.stats.answered(name, status)
-        version = call.request.headers.get("stripe-version", API_VERSION)
+        version = call.request.headers.get("stripe-version", API_VERSION).partition(",")[0][:100]
         own: tuple[tuple[str, str], ...] = (("Request-Id", call.request_id), ("Stripe-Version", version))
         if call.key:
             own += (("Idempotency-Key", call.key),)

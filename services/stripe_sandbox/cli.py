@@ -36,6 +36,8 @@ class Options:
     api_key: str
     admin_key: str
     rate_limit_per_s: float | None
+    account_rate_limit_per_s: float | None
+    seed: int
     webhook: Endpoint | None
     log_format: str
 
@@ -66,6 +68,17 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     )
     parser.add_argument("--rate-limit-per-s", type=float, help="requests per second and operation before 429")
     parser.add_argument(
+        "--account-rate-limit-per-s",
+        type=float,
+        help="requests per second of the whole account before 429; Stripe has 100 live, 25 in a sandbox",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of what is left to chance: when each idempotency key is forgotten",
+    )
+    parser.add_argument(
         "--log-format",
         choices=("auto", "json", "console"),
         default="auto",
@@ -80,8 +93,10 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         )
     if not given.admin_key:
         raise Misuse("--admin-key is empty: choose one")
-    if given.rate_limit_per_s is not None and not 0 < given.rate_limit_per_s < 1e6:
-        raise Misuse("--rate-limit-per-s must be above 0")
+    for name in ("rate_limit_per_s", "account_rate_limit_per_s"):
+        limit = getattr(given, name)
+        if limit is not None and not 0 < limit < 1e6:
+            raise Misuse(f"--{name.replace('_', '-')} must be above 0")
     return Options(
         given.host,
         given.port,
@@ -89,6 +104,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         given.api_key,
         given.admin_key,
         given.rate_limit_per_s,
+        given.account_rate_limit_per_s,
+        given.seed,
         _webhook(given),
         given.log_format,
     )
@@ -142,6 +159,8 @@ async def serve(options: Options) -> None:
         api_key=options.api_key,
         admin_key=options.admin_key,
         rate_limit_per_s=options.rate_limit_per_s,
+        account_rate_limit_per_s=options.account_rate_limit_per_s,
+        seed=options.seed,
         delivers=(lambda _: False) if options.webhook is None else options.webhook.wants,
     )
     connections: set[Connection] = set()

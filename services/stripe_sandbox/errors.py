@@ -109,6 +109,54 @@ def rate_limited(reason: str, retry_after_s: float | None = None) -> StripeError
     )
 
 
+def account_refusal(reason: str, *, remembered: bool) -> StripeError:
+    """What Stripe answers whoever pays, because of the account or its key. `reason` is one of `ACCOUNT_REFUSALS`.
+
+    Whether a key remembers it depends on how far the execution had come, so the caller chooses.
+    """
+    status, code, param, message = ACCOUNT_REFUSALS[reason]
+    return StripeError(
+        status, "invalid_request_error", message, code=code, param=param, remembered=remembered
+    )
+
+
+ACCOUNT_REFUSALS: dict[str, tuple[int, str | None, str | None, str]] = {
+    "account_restricted": (
+        400,
+        None,
+        None,
+        "Your account cannot currently make live charges. If you are a customer trying to make a purchase, please "
+        "contact the owner of this site. Your transaction has not been processed.",
+    ),
+    "account_not_activated": (
+        402,
+        "testmode_charges_only",
+        None,
+        "Your account has not been activated and can only make test charges.",
+    ),
+    "method_not_activated": (
+        400,
+        "payment_method_unactivated",
+        "payment_method_types",
+        'The payment method type "card" is invalid. Please ensure the provided type is activated in your dashboard '
+        "(https://dashboard.stripe.com/account/payments/settings).",
+    ),
+    "wrong_mode": (
+        400,
+        "resource_missing",
+        "customer",
+        "No such customer; a similar object exists in live mode, but a test mode key was used to make this request.",
+    ),
+    "not_permitted": (
+        403,
+        None,
+        None,
+        "The provided key does not have the required permissions for this endpoint.",
+    ),
+}
+"""By reason: status, code, parameter, words. Source: https://docs.stripe.com/error-codes."""
+
+
 def api_error(*, remembered: bool) -> StripeError:
     """500: something went wrong on Stripe's end."""
     return StripeError(

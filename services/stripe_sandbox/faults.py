@@ -9,14 +9,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stripe_sandbox.cards import GENERIC, KNOWN_DECLINES, Decline
+from stripe_sandbox.errors import ACCOUNT_REFUSALS
 from stripe_sandbox.http import Ending
+from stripe_sandbox.operation import Linger
 
 MAX_RULES = 1000
 MAX_WAIT_S = 300.0
 DEFAULT_HANG_S = 30.0
 
 _NETWORK = {"drop_before", "drop_after", "reset", "truncate", "hang"}
-_ACTIONS = _NETWORK | {"latency", "error_500", "rate_limit", "decline"}
+_ACTIONS = _NETWORK | {"latency", "error_500", "rate_limit", "decline", "refuse", "linger"}
+_ASKED_LATER = {"decline", "linger"}
+"""Asked of in the middle of a confirmation, and not when the request arrives."""
+
+PROXY = "proxy"
+"""A refusal that is not Stripe's: HTML, from something between."""
+
+MAX_LINGER_S = 30 * 24 * 3600.0
+DEFAULT_LINGER_S = 26 * 3600.0
+"""Cards issued in India, for recurring payments: https://docs.stripe.com/india-recurring-payments."""
 
 
 class BadRule(ValueError):
@@ -73,6 +84,7 @@ class Plan:
     hang_s: float = 0.0
     rate_limit: dict[str, Any] | None = None
     error_500: dict[str, Any] | None = None
+    refuse: dict[str, Any] | None = None
 
 
 NO_FAULT = Plan()
@@ -101,7 +113,7 @@ class Faults:
         latency_s, other = 0.0, None
         for rule in self.rules.values():
             kind = rule.action["type"]
-            if kind == "decline" or (kind != "latency" and other is not None):
+            if kind in _ASKED_LATER or (kind != "latency" and other is not None):
                 continue
             if not rule.wants(operation, customer, payment_method):
                 continue
@@ -117,6 +129,18 @@ class Faults:
         for rule in self.rules.values():
             if rule.action["type"] == "decline" and rule.wants(operation, customer, payment_method):
                 return _decline(rule.action)
+        return None
+
+    def linger(self, operation: str, customer: str | None, payment_method: str) -> Linger | None:
+        """How long a rule keeps the outcome of this confirmation back."""
+        for rule in self.rules.values():
+            if rule.action["type"] == "linger" and rule.wants(operation, customer, payment_method):
+                action = rule.action
+                return Linger(
+                    action.get("status", "processing"),
+                    float(action.get("for_s", DEFAULT_LINGER_S)),
+                    action.get("then", "succeed"),
+                )
         return None
 
 
@@ -149,6 +173,8 @@ def _plan(latency_s: float, action: dict[str, Any] | None) -> Plan:
             return Plan(latency_s, Ending.CLOSE, before=before, hang_s=action.get("hang_s", DEFAULT_HANG_S))
         case "rate_limit":
             return Plan(latency_s, rate_limit=action)
+        case "refuse":
+            return Plan(latency_s, refuse=action)
         case _:
             return Plan(latency_s, error_500=action)
 
@@ -169,6 +195,8 @@ _ACTION_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "hang": {"when": (str,), "hang_s": (int, float)},
     "error_500": {"stored": (bool,), "executed": (bool,)},
     "rate_limit": {"retry_after_s": (int, float), "reason": (str,)},
+    "refuse": {"reason": (str,), "stored": (bool,), "status": (int,)},
+    "linger": {"status": (str,), "for_s": (int, float), "then": (str,)},
     "decline": {"decline_code": (str,), "advice_code": (str,), "network_decline_code": (str,)},
 }
 
@@ -190,6 +218,16 @@ def _checked(document: object) -> tuple[dict[str, Any], dict[str, Any], int | No
         raise BadRule("action.when must be before or after.")
     if kind == "latency" and "latency_ms" not in action:
         raise BadRule("action.latency_ms is missing.")
+    if kind == "refuse" and action.get("reason") not in (*ACCOUNT_REFUSALS, PROXY):
+        raise BadRule(f"action.reason must be one of {', '.join((*ACCOUNT_REFUSALS, PROXY))}.")
+    if (
+        "status" in action
+        and kind == "refuse"
+        and not (action["reason"] == PROXY and 400 <= action["status"] < 500)
+    ):
+        raise BadRule("action.status is for the reason proxy, from 400 to 499.")
+    if kind == "linger":
+        _check_linger(action)
     reason = action.get("reason", "")
     if not (reason.isascii() and reason.isprintable()):
         # It travels in a header, where a line break would end it and most other characters have no form.
@@ -199,6 +237,15 @@ def _checked(document: object) -> tuple[dict[str, Any], dict[str, Any], int | No
         if not 0 <= action.get(name, 0) / per_second <= MAX_WAIT_S:
             raise BadRule(f"action.{name} must be between 0 and {MAX_WAIT_S * per_second:g}.")
     return match, action, times
+
+
+def _check_linger(action: dict[str, Any]) -> None:
+    if action.get("status", "processing") not in ("processing", "requires_capture"):
+        raise BadRule("action.status must be processing or requires_capture.")
+    if action.get("then", "succeed") not in ("succeed", "decline", "cancel"):
+        raise BadRule("action.then must be succeed, decline or cancel.")
+    if not 0 <= action.get("for_s", 0) <= MAX_LINGER_S:
+        raise BadRule(f"action.for_s must be between 0 and {MAX_LINGER_S:g}.")
 
 
 def _check_fields(part: str, given: object, fields: dict[str, tuple[type, ...]]) -> None:

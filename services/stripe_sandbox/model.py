@@ -52,8 +52,9 @@ class PaymentMethod:
 
 @dataclass(slots=True)
 class PaymentIntent:
-    """`charges` are the ids of all tries, oldest first. `last_error` is Stripe's error object without the payment
-    method inside, which is kept by id and filled in when shown."""
+    """`charges` are the ids of all tries, oldest first. While a fault keeps the intent in `processing` or
+    `requires_capture`, `lingers_until` is when that ends and `lingers_then` how. `last_error` is Stripe's error object
+    without the payment method inside, which is kept by id and filled in when shown."""
 
     id: str
     seq: int
@@ -76,6 +77,8 @@ class PaymentIntent:
     canceled_at: int | None = None
     cancellation_reason: str | None = None
     latest_charge: str | None = None
+    lingers_until: float | None = None
+    lingers_then: str | None = None
     last_error: dict[str, Any] | None = None
     charges: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)

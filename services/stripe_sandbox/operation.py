@@ -12,10 +12,26 @@ from stripe_sandbox.world import World
 Json: TypeAlias = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Linger:
+    """The confirmed intent stays in `status` for `for_s` seconds of the sandbox's clock, and ends as `then` says:
+    `succeed`, `decline` or `cancel`."""
+
+    status: str
+    for_s: float
+    then: str
+
+
 class DeclineRule(Protocol):
     """Asked before each charge whether a fault wants it declined."""
 
     def __call__(self, operation: str, customer: str | None, payment_method: str) -> Decline | None: ...
+
+
+class LingerRule(Protocol):
+    """Asked before each success whether a fault wants the outcome later."""
+
+    def __call__(self, operation: str, customer: str | None, payment_method: str) -> Linger | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +41,7 @@ class Context:
     world: World
     committed: Storage
     decline_rule: DeclineRule
+    linger_rule: LingerRule
     operation: str = ""
 
 

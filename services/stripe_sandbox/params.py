@@ -4,6 +4,7 @@ A `Check` takes a parameter's full name and its decoded form value and gives the
 400 that Stripe would answer. Failures here happen before execution, so no idempotency key remembers them.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -13,6 +14,8 @@ from stripe_sandbox.forms import Form, FormValue, items_in_order
 
 Check: TypeAlias = Callable[[str, FormValue], Any]
 Params: TypeAlias = dict[str, Any]
+
+_EMAIL = re.compile(r"[^@\s]{1,64}@(?:[^@\s.]+\.)+[^@\s.]{2,}")
 
 MAX_METADATA_KEYS = 50
 MAX_METADATA_KEY_LENGTH = 40
@@ -99,6 +102,19 @@ def text(max_length: int = 5000, *, clearable: bool = False) -> Check:
             message = f"Invalid string: {value[:10]}…; must be at most {max_length} characters"
             raise invalid(message, param=name)
         return value
+
+    return check
+
+
+def email(max_length: int = 512, *, clearable: bool = False) -> Check:
+    """An address with a domain that has a dot: Stripe refuses `a@localhost`."""
+    plain = text(max_length, clearable=clearable)
+
+    def check(name: str, value: FormValue) -> str | None:
+        given: str | None = plain(name, value)
+        if given is not None and not _EMAIL.fullmatch(given):
+            raise invalid(f"Invalid email address: {given[:200]}", param=name, code="email_invalid")
+        return given
 
     return check
 

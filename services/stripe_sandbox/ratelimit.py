@@ -1,4 +1,4 @@
-"""A token bucket per operation, as Stripe limits its endpoints."""
+"""A token bucket per operation, as Stripe limits its endpoints, or one for the whole account."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,16 @@ from stripe_sandbox.errors import rate_limited
 
 
 class RateLimit:
-    """Lets `per_s` requests a second of each operation pass, with bursts of one second's worth."""
+    """Lets `per_s` requests a second of each operation pass, with bursts of one second's worth.
 
-    def __init__(self, per_s: float, monotonic_s: Callable[[], float]) -> None:
+    `reason` is what the header of a 429 says: `endpoint-rate` or `global-rate`.
+    """
+
+    def __init__(
+        self, per_s: float, monotonic_s: Callable[[], float], *, reason: str = "endpoint-rate"
+    ) -> None:
         self._per_s = per_s
+        self._reason = reason
         self._burst = max(1.0, per_s)
         self._now_s = monotonic_s
         self._buckets: dict[str, tuple[float, float]] = {}
@@ -21,5 +27,5 @@ class RateLimit:
         tokens = min(self._burst, tokens + (now_s - filled_s) * self._per_s)
         if tokens < 1:
             self._buckets[operation] = (tokens, now_s)
-            raise rate_limited("endpoint-rate")
+            raise rate_limited(self._reason)
         self._buckets[operation] = (tokens - 1, now_s)

@@ -1,6 +1,7 @@
 """Everything the processor knows, in memory: objects by id and in order, what changed since the last commit, and what
 happened. Only the thread of the event loop touches it."""
 
+import heapq
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from operator import attrgetter
@@ -82,6 +83,8 @@ class World:
         }
         self._dirty: dict[int, tuple[str, Record]] = {}
         self._events: list[EventRecord] = []
+        self.lingering: list[tuple[float, str]] = []
+        """A heap of (when, id): payment intents that a fault keeps between confirmation and outcome."""
         self.cause: tuple[str | None, str | None] = (None, None)
         """Id and idempotency key of the request that is being executed; its events carry both."""
 
@@ -141,5 +144,8 @@ class World:
     def load(self, rows: Iterable[tuple[int, str, bytes]]) -> None:
         """Takes in what the database holds; called once, at the start."""
         for seq, kind, state in rows:
-            self._kinds[kind].add(self.revive(kind, state))
+            item = self.revive(kind, state)
+            self._kinds[kind].add(item)
+            if isinstance(item, PaymentIntent) and item.lingers_until is not None:
+                heapq.heappush(self.lingering, (item.lingers_until, item.id))
             self.seq = max(self.seq, seq)

@@ -16,10 +16,11 @@ from middleman.adapters.stripe.processor import StripeProcessor
 from middleman.domain.idempotency import IdempotencyKey, checked_key
 from middleman.domain.ids import PaymentIntentId, ProcessorCustomerId
 from middleman.ports.processor import CreateCustomer, CustomerCreated, PaymentProcessor
+from stripe_sandbox.idempotency import FORGOTTEN_WITHIN_S, LIFETIME_S
 from tests.support.fake_processor import FakeProcessor, Fault, Operation
 
 CALL_TIMEOUT_S = 1.0
-A_DAY_AND_AN_HOUR_S = 25 * 3600
+KEYS_ARE_FORGOTTEN_AFTER_S = LIFETIME_S + FORGOTTEN_WITHIN_S
 
 
 class Trouble(StrEnum):
@@ -144,7 +145,7 @@ class SandboxRig(Rig):
     @contextlib.asynccontextmanager
     async def keys_forgotten(self) -> AsyncIterator[None]:
         before = (await self._admin.get("/admin/clock")).raise_for_status().json()["offset_s"]
-        await self._shift(before + A_DAY_AND_AN_HOUR_S)
+        await self._shift(before + KEYS_ARE_FORGOTTEN_AFTER_S)
         try:
             yield
         finally:

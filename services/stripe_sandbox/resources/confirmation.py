@@ -4,10 +4,12 @@ A payment intent succeeds at most once, whoever confirms it and however late. Ea
 puts the intent back to `requires_payment_method`. Source: https://docs.stripe.com/payments/paymentintents/lifecycle.
 """
 
-from stripe_sandbox.cards import AUTHENTICATION_REQUIRED, CARDS, Decline
+import heapq
+
+from stripe_sandbox.cards import AUTHENTICATION_REQUIRED, CARDS, GENERIC, Decline
 from stripe_sandbox.errors import StripeError, invalid, no_such, refused
-from stripe_sandbox.model import PaymentIntent, PaymentMethod
-from stripe_sandbox.operation import Context, Json
+from stripe_sandbox.model import PaymentIntent, PaymentMethod, SetupIntent
+from stripe_sandbox.operation import Context, Json, Linger
 from stripe_sandbox.params import Params
 from stripe_sandbox.resources import payment_methods
 from stripe_sandbox.resources.charges import charge_intent
@@ -19,6 +21,7 @@ MISSING_METHOD = (
     "PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a payment "
     "method or ConfirmationToken."
 )
+LINGERING = ("processing", "requires_capture")
 CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 
@@ -48,6 +51,9 @@ def carry_out(context: Context, intent: PaymentIntent, method: PaymentMethod, pa
     decline = decline or CARDS[method.card].on_charge
     if decline is not None:
         raise _declined(world, intent, method, decline)
+    linger = context.linger_rule(context.operation, intent.customer, method.id)
+    if linger is not None:
+        return _linger(world, intent, method, linger)
     return _succeeded(world, intent, method)
 
 
@@ -70,7 +76,7 @@ def prepare(world: World, intent: PaymentIntent, params: Params) -> PaymentMetho
     return method
 
 
-def check_return_url(intent: PaymentIntent, params: Params) -> None:
+def check_return_url(intent: PaymentIntent | SetupIntent, params: Params) -> None:
     """Raises where Stripe insists on a `return_url`: redirects are allowed and the customer is present."""
     off_session = params.get("off_session", False)
     if (
@@ -78,8 +84,9 @@ def check_return_url(intent: PaymentIntent, params: Params) -> None:
         and not off_session
         and not (params.get("return_url") or intent.return_url)
     ):
+        kind = "SetupIntent" if isinstance(intent, SetupIntent) else "PaymentIntent"
         raise refused(
-            "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because some of "
+            f"This {kind} is configured to accept payment methods enabled in your Dashboard. Because some of "
             "these payment methods might redirect your customer off of your page, you must provide a `return_url`. If "
             "you don't want to accept redirect-based payment methods, set `automatic_payment_methods[enabled]` to "
             "`true` and `automatic_payment_methods[allow_redirects]` to `never` when creating Setup Intents and "
@@ -142,6 +149,43 @@ def _succeeded(world: World, intent: PaymentIntent, method: PaymentMethod) -> Js
     world.changed(world.payment_intents, intent)
     world.happened("payment_intent.succeeded", world.payment_intents, intent)
     return render(world, intent)
+
+
+def _linger(world: World, intent: PaymentIntent, method: PaymentMethod, linger: Linger) -> Json:
+    """Keeps the outcome back. No charge is shown meanwhile: charges here have moved money or failed to."""
+    intent.status = linger.status
+    intent.payment_method = method.id
+    intent.last_error = None
+    intent.lingers_until = world.clock.now_s() + linger.for_s
+    intent.lingers_then = linger.then
+    heapq.heappush(world.lingering, (intent.lingers_until, intent.id))
+    world.changed(world.payment_intents, intent)
+    event = "processing" if linger.status == "processing" else "amount_capturable_updated"
+    world.happened(f"payment_intent.{event}", world.payment_intents, intent)
+    return render(world, intent)
+
+
+def end_lingering(world: World) -> None:
+    """Brings about the outcomes whose time has come."""
+    now_s = world.clock.now_s()
+    while world.lingering and world.lingering[0][0] <= now_s:
+        _until, intent_id = heapq.heappop(world.lingering)
+        intent = world.payment_intents.by_id[intent_id]
+        if intent.status not in LINGERING:
+            continue  # it was canceled meanwhile
+        then, intent.lingers_until, intent.lingers_then = intent.lingers_then, None, None
+        method = world.payment_methods.by_id[intent.payment_method or ""]
+        world.cause = (None, None)
+        if then == "decline":
+            _declined(world, intent, method, GENERIC)
+        elif then == "cancel":
+            intent.status = "canceled"
+            intent.canceled_at = world.clock.unix()
+            intent.cancellation_reason = "automatic"
+            world.changed(world.payment_intents, intent)
+            world.happened("payment_intent.canceled", world.payment_intents, intent)
+        else:
+            _succeeded(world, intent, method)
 
 
 def _wait_for_customer(world: World, intent: PaymentIntent, method: PaymentMethod) -> Json:

@@ -10,6 +10,7 @@ from stripe_sandbox.params import (
     Check,
     Params,
     Spec,
+    email,
     merged_metadata,
     metadata,
     nested,
@@ -168,7 +169,7 @@ _SHIPPING = Spec(
     {"address": nested(ADDRESS), "name": text(), "phone": text(clearable=True)}, required=("address", "name")
 )
 _FIELDS: dict[str, Check] = {
-    "email": text(512, clearable=True),
+    "email": email(512, clearable=True),
     "name": text(256, clearable=True),
     "phone": text(20, clearable=True),
     "description": text(clearable=True),

@@ -12,6 +12,7 @@ from stripe_sandbox.params import (
     array,
     boolean,
     choice,
+    email,
     integer,
     merged_metadata,
     metadata,
@@ -34,7 +35,8 @@ from stripe_sandbox.resources.confirmation import (
 from stripe_sandbox.resources.payment_intents_json import render
 from stripe_sandbox.world import World
 
-_CANCELABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+_CHANGEABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+_CANCELABLE = (*_CHANGEABLE, "requires_capture", "processing")
 _TEXTS = (
     "description",
     "receipt_email",
@@ -107,7 +109,7 @@ def _update(context: Context, intent_id: str, params: Params) -> Json:
     world = context.world
     intent = find(world.payment_intents, intent_id, param="intent", in_path=True)
     binding = [name for name in ("amount", "currency", "customer", "payment_method") if name in params]
-    if binding and intent.status not in _CANCELABLE:
+    if binding and intent.status not in _CHANGEABLE:
         raise unexpected_state(
             world,
             intent,
@@ -174,7 +176,7 @@ _FIELDS: dict[str, Check] = {
     "payment_method": text(),
     "payment_method_types": array(choice("card")),
     "description": text(1000, clearable=True),
-    "receipt_email": text(800, clearable=True),
+    "receipt_email": email(800, clearable=True),
     "setup_future_usage": choice("off_session", "on_session", clearable=True),
     "statement_descriptor": text(22, clearable=True),
     "statement_descriptor_suffix": text(22, clearable=True),

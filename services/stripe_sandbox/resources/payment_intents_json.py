@@ -34,7 +34,7 @@ def render(world: World, intent: PaymentIntent) -> Json:
         "id": intent.id,
         "object": "payment_intent",
         "amount": intent.amount,
-        "amount_capturable": 0,
+        "amount_capturable": intent.amount if intent.status == "requires_capture" else 0,
         "amount_details": {"tip": {}},
         "amount_received": intent.amount_received,
         "application": None,

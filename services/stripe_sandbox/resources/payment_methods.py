@@ -12,6 +12,7 @@ from stripe_sandbox.params import (
     Params,
     Spec,
     choice,
+    email,
     integer,
     merged_metadata,
     metadata,
@@ -26,7 +27,7 @@ NO_ADDRESS = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", 
 _BILLING_DETAILS = Spec(
     {
         "address": nested(ADDRESS, clearable=True),
-        "email": text(clearable=True),
+        "email": email(clearable=True),
         "name": text(clearable=True),
         "phone": text(clearable=True),
         "tax_id": text(clearable=True),

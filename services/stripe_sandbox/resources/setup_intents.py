@@ -23,7 +23,7 @@ from stripe_sandbox.params import (
 )
 from stripe_sandbox.resources import payment_methods
 from stripe_sandbox.resources.common import created, find, find_customer, list_spec, page
-from stripe_sandbox.resources.confirmation import allowed_redirects, method_for
+from stripe_sandbox.resources.confirmation import allowed_redirects, check_return_url, method_for
 from stripe_sandbox.resources.payment_intents_json import last_error, next_action
 from stripe_sandbox.world import World
 
@@ -102,6 +102,8 @@ def _create(context: Context, _id: str, params: Params) -> Json:
         return_url=params.get("return_url"),
         metadata=merged_metadata({}, params.get("metadata")),
     )
+    if confirming:
+        check_return_url(intent, params)
     if method is not None:
         payment_methods.keep(world, method)
     world.add(world.setup_intents, intent)
@@ -123,6 +125,7 @@ def _confirm(context: Context, intent_id: str, params: Params) -> Json:
             setup_intent=render(world, intent),
         )
     method = method_for(world, intent.customer, reference)
+    check_return_url(intent, params)
     payment_methods.keep(world, method)
     if "return_url" in params:
         intent.return_url = params["return_url"]

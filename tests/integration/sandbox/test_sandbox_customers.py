@@ -140,7 +140,12 @@ def test_a_setup_intent_declines_and_asks_for_authentication_like_the_card(
     after = client.v1.setup_intents.retrieve(declined.id)
     assert (after.status, after.payment_method) == ("requires_payment_method", None)
     asking = client.v1.setup_intents.create(
-        {"customer": customer.id, "payment_method": "pm_card_authenticationRequired", "confirm": True}
+        {
+            "customer": customer.id,
+            "payment_method": "pm_card_authenticationRequired",
+            "confirm": True,
+            "payment_method_types": ["card"],
+        }
     )
     assert asking.status == "requires_action"
     assert client.v1.setup_intents.cancel(asking.id).status == "canceled"

@@ -4,7 +4,7 @@ import pytest
 
 from stripe_sandbox.clock import Clock
 from stripe_sandbox.errors import StripeError
-from stripe_sandbox.idempotency import LIFETIME_S, IdempotencyKeys, Replay
+from stripe_sandbox.idempotency import FORGOTTEN_WITHIN_S, LIFETIME_S, IdempotencyKeys, Replay
 from stripe_sandbox.model import KeyRecord
 from stripe_sandbox.world import World
 
@@ -53,9 +53,25 @@ def test_a_remembered_key_replays_and_refuses_another_request(keys: IdempotencyK
 
 def test_a_key_is_free_again_after_its_lifetime(keys: IdempotencyKeys, clock: Clock) -> None:
     record = executed(keys)
-    clock.offset_s = LIFETIME_S + 1
+    clock.offset_s = LIFETIME_S - 1
+    assert isinstance(keys.reserve("k", *REQUEST), Replay)
+    clock.offset_s = LIFETIME_S + FORGOTTEN_WITHIN_S + 1
     assert keys.reserve("k", *REQUEST) is record
     assert record.status is None
+
+
+def test_keys_are_forgotten_one_by_one_within_six_hours_after_a_day_and_alike_after_a_restart(
+    clock: Clock,
+) -> None:
+    lives_s = [IdempotencyKeys(World(clock), clock, seed=7).lifetime_s(f"key-{n}") for n in range(200)]
+    again = IdempotencyKeys(World(clock), clock, seed=7)
+    assert lives_s == [again.lifetime_s(f"key-{n}") for n in range(200)]
+    assert lives_s != [
+        IdempotencyKeys(World(clock), clock, seed=8).lifetime_s(f"key-{n}") for n in range(200)
+    ]
+    assert min(lives_s) >= LIFETIME_S
+    assert max(lives_s) <= LIFETIME_S + FORGOTTEN_WITHIN_S
+    assert max(lives_s) - min(lives_s) > FORGOTTEN_WITHIN_S / 2
 
 
 def test_what_was_in_flight_when_the_process_died_may_execute_after_its_restart(
