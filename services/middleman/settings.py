@@ -71,11 +71,14 @@ class _Settings(BaseSettings):
 
 
 class MigrateSettings(_Settings):
-    """What `migrate` needs: the owner's URL and the passwords to set."""
+    """What `migrate` needs: the owner's URL, and names and passwords of this database's roles."""
 
     db_password_api: SecretStr = Field(min_length=12)
     db_password_replica: SecretStr = Field(min_length=12)
     db_password_judge: SecretStr = Field(min_length=12)
+    db_role_prefix: str = ""  # empty: the database's name
+    db_retire_roles: str = ""  # the prefix of roles that lose their rights in this database
+    migrate_patience_s: Seconds = 300.0  # for locks that other sessions hold
     bootstrap_api_key: SecretStr | None = None
 
     @field_validator("bootstrap_api_key")

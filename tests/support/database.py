@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from cluster.postgres import PostgresServer
 from middleman.adapters.postgres.engine import engine, owner_engine
 from middleman.adapters.postgres.migrate import set_environment, set_role_passwords, upgrade_to_head
+from middleman.adapters.postgres.roles import RoleNames, finish_roles, prepare_roles
 
 PASSWORD = secrets.token_urlsafe(24)
 _TEMPLATE = "middleman_template"
@@ -48,9 +49,11 @@ async def make_template(server: PostgresServer) -> None:
     await server.create_database(_TEMPLATE)
     owner = owner_engine(server.dsn(database=_TEMPLATE))
     async with owner.begin() as connection:
-        await upgrade_to_head(connection)
-        roles = ("middleman_api", "middleman_replica", "middleman_judge")
-        await set_role_passwords(connection, dict.fromkeys(roles, PASSWORD))
+        names = RoleNames()  # of the template; its copies have the same
+        await prepare_roles(connection, names)
+        await upgrade_to_head(connection, names)
+        await finish_roles(connection, names)
+        await set_role_passwords(connection, dict.fromkeys(names.all, PASSWORD))
         await set_environment(connection, "test")
     await owner.dispose()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from middleman.adapters.postgres.address import BadDatabaseUrl, TlsRefused
+from middleman.adapters.postgres.address import BadDatabaseUrl, LoginRefused, TlsRefused
 from middleman.adapters.postgres.errors import is_shut_out, is_transient, reason_of, sqlstate
 from middleman.settings import refuse
 
@@ -43,7 +43,9 @@ def run_to_exit(process: str, log_format: str, run: Callable[[], None]) -> None:
         raise SystemExit(130) from None
     except BadDatabaseUrl as error:
         refuse(f"MIDDLEMAN_DATABASE_URL: {error}")
-    except TlsRefused as error:
+    except LoginRefused as error:
+        if not isinstance(error, TlsRefused):
+            refuse(f"MIDDLEMAN_DATABASE_URL: {error}")
         refuse(f"MIDDLEMAN_DATABASE_URL: {error}; correct sslmode and sslrootcert, or the server")
     except (OSError, TimeoutError) as error:
         print(f"middleman {process}: cannot reach a server: {error}", file=sys.stderr)

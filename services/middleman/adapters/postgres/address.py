@@ -81,7 +81,11 @@ class TakesNoWrites(ConnectionError):
     """The server accepts the session and takes no writes: a standby, or default_transaction_read_only is on."""
 
 
-class TlsRefused(ConnectionError):
+class LoginRefused(ConnectionError):
+    """The database does not let this user in: a person has to correct the URL or the database."""
+
+
+class TlsRefused(LoginRefused):
     """The server has no TLS, or a certificate that the URL does not trust: a person has to correct one of them."""
 
 
@@ -109,7 +113,7 @@ class Address:
 
         Raises:
             TakesNoWrites: no host takes writes.
-            TlsRefused: a host answered without the TLS that the URL asks for.
+            LoginRefused: the user may not connect, or a host has not the TLS that the URL asks for (TlsRefused).
             OSError, TimeoutError, asyncpg.PostgresError: as the last host failed.
         """
         deadline = monotonic() + timeout_s
@@ -139,6 +143,11 @@ class Address:
                 failure = TakesNoWrites(
                     f"{host}:{port} takes no writes: it is a standby, or default_transaction_read_only is on"
                 )
+            except asyncpg.InsufficientPrivilegeError as error:
+                raise LoginRefused(
+                    f"{error.args[0]}: user {self.user} is no role of it. Roles carry the name of their database, such as "
+                    f"{self.database}_api, unless MIDDLEMAN_DB_ROLE_PREFIX gave migrate another"
+                ) from error
             # Any other answer is the server's own: a wrong password is wrong everywhere.
         raise failure
 

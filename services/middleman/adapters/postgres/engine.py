@@ -1,8 +1,10 @@
 """Connections to Postgres: pools whose sessions say who they are."""
 
+import socket
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import asyncpg
 from sqlalchemy import event
@@ -15,7 +17,6 @@ from middleman.adapters.postgres.errors import says_server_is_gone
 
 _CONNECT_TIMEOUT_S = 3.0
 _COMMAND_TIMEOUT_S = 15.0
-_OWNER_COMMAND_TIMEOUT_S = 600.0
 _CLOSE_TIMEOUT_S = 0.25
 _DIALECT = "postgresql+asyncpg://"  # all that SQLAlchemy has to know: sessions come from `address`
 
@@ -48,20 +49,63 @@ def engine(url: str, *, application_name: str, pool_size: int) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=_CONNECT_TIMEOUT_S,
         pool_pre_ping=False,  # a dead session shows in the statement itself, and every caller repeats
-        async_creator=_creator(url, application_name, _COMMAND_TIMEOUT_S),
+        async_creator=_creator(url, application_name),
     )
     event.listen(pool.sync_engine, "handle_error", _drop_with_siblings)
     return pool
 
 
+class OwnerSession(Session):
+    """The owner's: no statement has a bound in time, and `rewrite` changes the SQL of migrations before it is sent."""
+
+    rewrite: Callable[[str], str] | None = None
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """As asyncpg's."""
+        result: str = await super().execute(self._own(query), *args, timeout=timeout)
+        return result
+
+    async def prepare(self, query: str, **more: Any) -> Any:
+        """As asyncpg's; SQLAlchemy prepares what it runs."""
+        return await super().prepare(self._own(query), **more)
+
+    def _own(self, query: str) -> str:
+        return query if self.rewrite is None else self.rewrite(query)
+
+
 def owner_engine(url: str) -> AsyncEngine:
-    """For migrations: one session at a time, no pool, patient with long statements."""
-    creator = _creator(url, "middleman-migrate", _OWNER_COMMAND_TIMEOUT_S)
-    return create_async_engine(_DIALECT, poolclass=NullPool, async_creator=creator)
+    """For migrations and other work of the owner: no pool, one session at a time.
+
+    An index on a large table takes as long as it takes. A server that has vanished meanwhile is noticed by the kernel.
+    Raises `BadDatabaseUrl`.
+    """
+    place = address(url)
+
+    async def create() -> "asyncpg.Connection[asyncpg.Record]":
+        session = await place.connect(
+            timeout_s=_CONNECT_TIMEOUT_S,
+            server_settings={"application_name": "middleman-migrate"},
+            connection_class=OwnerSession,
+        )
+        _keep_alive(session)
+        return session
+
+    return create_async_engine(_DIALECT, poolclass=NullPool, async_creator=create)
+
+
+def _keep_alive(session: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Have the kernel ask every ten seconds whether the server's machine is there, and give up after a minute."""
+    transport = session._transport  # asyncpg shows its socket nowhere else
+    connected = transport.get_extra_info("socket")
+    if connected is not None and connected.family != socket.AF_UNIX:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5)
 
 
 def _creator(
-    url: str, application_name: str, command_timeout_s: float
+    url: str, application_name: str
 ) -> Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]:
     """How a pool opens a session. Raises BadDatabaseUrl."""
     place = address(url)
@@ -69,9 +113,9 @@ def _creator(
     async def create() -> "asyncpg.Connection[asyncpg.Record]":
         return await place.connect(
             timeout_s=_CONNECT_TIMEOUT_S,
-            # JIT compilation costs more than it saves on statements of a millisecond.
-            server_settings={"application_name": application_name, "jit": "off"},
-            command_timeout=command_timeout_s,
+            # Nothing but the name: pgbouncer refuses startup parameters that it does not know.
+            server_settings={"application_name": application_name},
+            command_timeout=_COMMAND_TIMEOUT_S,
             connection_class=Session,
         )
 

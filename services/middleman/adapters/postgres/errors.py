@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from middleman.adapters.postgres.address import TakesNoWrites, TlsRefused
+from middleman.adapters.postgres.address import LoginRefused, TakesNoWrites
 from middleman.domain.money import MoneyError
 from middleman.ports.errors import StaleTerm
 from middleman.ports.store import StoreRefused, StoreUnavailable
@@ -60,7 +60,7 @@ def says_server_is_gone(error: BaseException) -> bool:
 
 def is_shut_out(error: BaseException) -> bool:
     """Whether the database refused the login itself, or has not the TLS that the URL asks for."""
-    if isinstance(error, TlsRefused):
+    if isinstance(error, LoginRefused):
         return True
     code = sqlstate(error)
     return code[:2] == _NO_AUTHORIZATION_CLASS or code == _NO_SUCH_DATABASE

@@ -11,15 +11,73 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from middleman.adapters.postgres.engine import OwnerSession
+from middleman.adapters.postgres.roles import CannotMigrate, RoleNames
+
 MIGRATIONS = Path(__file__).resolve().parents[4] / "migrations"
 # Any number that only migrations use: two migrate commands started at once run one after the other.
 _MIGRATION_LOCK = 0x4D1DD1E
+# How long a statement waits for a lock, and all later readers and writers of that table behind it.
+_LOCK_TIMEOUT = "3s"
+_TRANSACTION_TIMEOUT_SINCE = 170_000
 
 
-async def upgrade_to_head(connection: AsyncConnection) -> None:
-    """Run all outstanding migrations in the connection's transaction (all or nothing)."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-    await connection.run_sync(_upgrade)
+class MigrationLocked(Exception):
+    """A lock was not to be had in time: another session, or another migrate, holds it. Nothing was changed."""
+
+
+async def begin_migration(connection: AsyncConnection) -> None:
+    """Check what every migration relies on, and let this transaction take as long as it needs, but wait for no lock.
+
+    Raises `CannotMigrate` and `MigrationLocked`.
+    """
+    row = (
+        await connection.execute(
+            text(
+                "SELECT current_database() AS name, current_schema() AS schema, pg_is_in_recovery() AS standby,"
+                " pg_encoding_to_char(encoding) AS encoding, current_setting('search_path') AS search_path,"
+                " current_setting('server_version_num')::integer AS version"
+                " FROM pg_database WHERE datname = current_database()"
+            )
+        )
+    ).one()
+    if row.encoding != "UTF8":
+        raise CannotMigrate(
+            f"the database {row.name} has the encoding {row.encoding}, which cannot hold every name: create it with "
+            "ENCODING 'UTF8' TEMPLATE template0"
+        )
+    if row.schema != "public":
+        raise CannotMigrate(
+            f"search_path is {row.search_path}, so that tables would be made in {row.schema or 'no schema'}; Middleman's "
+            "are in public: take what stands before it out of the search_path of this database and of its owner's role"
+        )
+    await connection.execute(text("SET LOCAL search_path = public, pg_temp"))
+    # A long index build is no reason to end it; a statement that waits for a lock holds up everybody behind it.
+    await connection.execute(text("SET LOCAL statement_timeout = 0"))
+    await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    if row.version >= _TRANSACTION_TIMEOUT_SINCE:
+        await connection.execute(text("SET LOCAL transaction_timeout = 0"))
+    await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+    if not await connection.scalar(
+        text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK}
+    ):
+        raise MigrationLocked("another migrate is at work in this database")
+
+
+async def database_name(connection: AsyncConnection) -> str:
+    """The name of the database that this session is in."""
+    return str(await connection.scalar(text("SELECT current_database()")))
+
+
+async def upgrade_to_head(connection: AsyncConnection, names: RoleNames | None = None) -> None:
+    """Run all outstanding migrations in the connection's transaction (all or nothing), for roles of these names."""
+    session = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(session, OwnerSession), "migrations run on a session of owner_engine"
+    session.rewrite = (names or RoleNames()).in_sql
+    try:
+        await connection.run_sync(_upgrade)
+    finally:
+        session.rewrite = None
 
 
 def _upgrade(connection: Connection) -> None:

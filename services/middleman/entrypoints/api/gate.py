@@ -19,6 +19,7 @@ from middleman.entrypoints.api.metrics import ApiMetrics
 from middleman.entrypoints.api.problems import Problem, problem_of
 from middleman.ports.api_keys import Caller, Callers
 from middleman.ports.new_id import NewId
+from middleman.ports.store import StoreUnavailable
 
 MAX_IN_FLIGHT = 512
 MAX_BODY_BYTES = 64 * 1024
@@ -70,6 +71,8 @@ class RequestScope:
             problem = problem_of(error)
             if problem.status == 500:
                 log.error("request.failed", request_id=request_id, exc_info=error)
+            elif isinstance(error, StoreUnavailable):
+                log.warning("request.unanswered", request_id=request_id, reason=str(error))
             if status == 0:
                 await problem.response(request_id)(scope, receive, tagged_send)
         finally:
