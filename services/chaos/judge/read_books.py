@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import asyncpg
 
 FETCH_SIZE = 5000
-MAX_WRITE_RUNS = 100_000  # one per term when all is well
 
 _CLOCK = "SELECT business_now(), clock_timestamp(), rate FROM test_clock"
 
@@ -74,7 +73,7 @@ _WRITE_RUNS = """
     )
     SELECT term, count(*) AS writes, min(committed_at) AS first_committed_at,
            max(kind) FILTER (WHERE begins) AS first_kind, max(subject) FILTER (WHERE begins) AS first_subject
-    FROM numbered GROUP BY run, term ORDER BY run LIMIT $1
+    FROM numbered GROUP BY run, term ORDER BY run
 """
 
 _UNTRACKED = """
@@ -125,7 +124,7 @@ async def read_books(connection: "asyncpg.Connection[Any]", ledger_read_began: "
                 for row in await connection.fetch("SELECT scope, term, uid FROM fence ORDER BY scope")
             ),
             write_runs=(
-                tuple(WriteRun(*row) for row in await connection.fetch(_WRITE_RUNS, MAX_WRITE_RUNS))
+                tuple([WriteRun(*row) async for row in connection.cursor(_WRITE_RUNS, prefetch=FETCH_SIZE)])
                 if tracked
                 else None
             ),

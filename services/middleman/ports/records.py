@@ -93,7 +93,10 @@ class ReplicaRecord:
 
 @dataclass(frozen=True, slots=True)
 class Leadership:
-    """The term at the fence, None before the first one, and every replica that ever reported."""
+    """The term at the fence, None before the first one, and the replicas that reported within a day.
+
+    Its holder comes first, then those that are not stale, who was seen last first; at most a hundred.
+    """
 
     scope: int
     term: TermRecord | None

@@ -70,7 +70,7 @@ async def revoke_api_key(engine: AsyncEngine, key_id: str) -> bool:
 
 
 async def list_api_keys(engine: AsyncEngine) -> list[ApiKey]:
-    """All keys, newest first."""
+    """Active keys first, each kind newest first. What is cut off are old revoked ones."""
     columns = (
         api_keys.c.id,
         api_keys.c.name,
@@ -80,6 +80,8 @@ async def list_api_keys(engine: AsyncEngine) -> list[ApiKey]:
     )
     async with engine.connect() as connection:
         found = await connection.execute(
-            select(*columns).order_by(api_keys.c.created_at.desc(), api_keys.c.id.desc()).limit(_KEYS_SHOWN)
+            select(*columns)
+            .order_by(api_keys.c.revoked_at.is_not(None), api_keys.c.created_at.desc(), api_keys.c.id.desc())
+            .limit(_KEYS_SHOWN)
         )
         return [ApiKey(row.id, row.name, tuple(row.scopes), row.created_at, row.revoked_at) for row in found]

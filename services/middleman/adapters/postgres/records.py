@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from middleman.adapters.postgres import accounts_rows as rows
 from middleman.adapters.postgres.accounts_sql import READ_TEST_CLOCK
 from middleman.adapters.postgres.errors import ReadOnlyServer, ShutOut, reason_of, sqlstate
+from middleman.adapters.postgres.heartbeat import FORGOTTEN_AFTER_S
 from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.schema import (
     customers,
@@ -146,8 +147,10 @@ class PostgresRecords:
             .join(fence, (fence.c.scope == terms.c.scope) & (fence.c.term == terms.c.number))
             .where(fence.c.scope == scope)
         )
-        stale = replicas.c.last_seen_at < func.clock_timestamp() - func.make_interval(
-            0, 0, 0, 0, 0, 0, _STALE_AFTER_S
+        stale = replicas.c.last_seen_at < _ago(_STALE_AFTER_S)
+        # The list is cut, and names say nothing: who holds the fence comes first, then who was seen last.
+        holds = replicas.c.name == func.split_part(
+            select(fence.c.holder).where(fence.c.scope == scope).scalar_subquery(), "#", 1
         )
         known = (
             select(
@@ -158,7 +161,8 @@ class PostgresRecords:
                 replicas.c.last_seen_at,
                 stale.label("stale"),
             )
-            .order_by(replicas.c.name)
+            .where(holds | (replicas.c.last_seen_at >= _ago(FORGOTTEN_AFTER_S)))
+            .order_by(holds.is_(True).desc(), stale, replicas.c.last_seen_at.desc(), replicas.c.name)
             .limit(_REPLICAS_SHOWN)
         )
         term = [rows.as_value(TermRecord, row) for row in await self.reader.rows(at_fence)]
@@ -225,6 +229,10 @@ async def database_trouble(reader: Reader) -> str | None:
     if revision < SCHEMA_REVISION:
         return f"the schema is at {revision}, {SCHEMA_REVISION} is needed: run the migrate command"
     return None
+
+
+def _ago(seconds: float) -> ColumnElement[Any]:
+    return func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 def _has_status(status: str) -> ColumnElement[bool]:

@@ -208,7 +208,11 @@ class ReplicaOut(Outgoing):
 
 
 class LeadershipOut(Outgoing):
-    """`term` is the one at the fence; when it has an `ended_at`, nobody leads at the moment."""
+    """`term` is the one at the fence; when it has an `ended_at`, nobody leads at the moment.
+
+    `replicas` are those that reported within a day: the term's holder first, then those that are not stale. At most a
+    hundred.
+    """
 
     scope: int
     term: TermOut | None

@@ -33,7 +33,7 @@ def create(
 
 @app.command("list")
 def list_keys(database_url: DatabaseUrl = None, data_dir: DataDir = None) -> None:
-    """Print every key without its secret, newest first."""
+    """Print the keys without their secrets: active ones first, newest first; at most a thousand."""
     from middleman.bootstrap import api_keys
 
     for key in with_database(api_keys.all_keys(owner_url(database_url, data_dir))):
