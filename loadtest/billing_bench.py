@@ -116,7 +116,7 @@ async def _seed(
     headers = {"Authorization": f"Bearer {cluster.sandbox.api_key}"}
     limits = httpx.Limits(max_connections=concurrency)
     async with httpx.AsyncClient(
-        base_url=cluster.sandbox.url, headers=headers, limits=limits, timeout=30
+        base_url=cluster.sandbox.url, headers=headers, limits=limits, timeout=30, trust_env=False
     ) as http:
 
         async def customer(number: int) -> dict[str, str]:

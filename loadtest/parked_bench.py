@@ -100,11 +100,15 @@ async def bench(
         assert cluster.sandbox is not None
         database = await cluster.postgres.connect()
         headers = {"Authorization": f"Bearer {cluster.sandbox.api_key}"}
-        async with httpx.AsyncClient(base_url=cluster.sandbox.url, headers=headers, timeout=30) as http:
+        async with httpx.AsyncClient(
+            base_url=cluster.sandbox.url, headers=headers, timeout=30, trust_env=False
+        ) as http:
             await _seed(database, http, parked, customers, rounds)
         admin = {"Authorization": f"Bearer {cluster.sandbox.admin_key}"}
         done = []
-        async with httpx.AsyncClient(base_url=cluster.sandbox.url, headers=admin, timeout=30) as http:
+        async with httpx.AsyncClient(
+            base_url=cluster.sandbox.url, headers=admin, timeout=30, trust_env=False
+        ) as http:
             for number in range(rounds):
                 sides = ("without", "beside") if number % 2 == 0 else ("beside", "without")
                 took: dict[str, tuple[float, float]] = {}

@@ -4,6 +4,7 @@ import math
 import socket
 import sys
 from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -96,6 +97,8 @@ class ProcessorSettings(_Settings):
 
     stripe_api_key: SecretStr = Field(validation_alias="STRIPE_API_KEY")
     stripe_api_base: str = ""  # empty: Stripe itself
+    # http://[user:password@]host:port. Empty: HTTPS_PROXY and NO_PROXY of the environment. `none`: no proxy.
+    stripe_proxy: SecretStr = SecretStr("")
     processor_timeout_s: Seconds = 10.0
 
     @field_validator("stripe_api_key")
@@ -113,8 +116,10 @@ class ProcessorSettings(_Settings):
     @field_validator("stripe_api_base")
     @classmethod
     def _is_a_base_url(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("must be empty (Stripe itself) or a URL such as http://127.0.0.1:12111")
+        if value and not _is_http_url(value):
+            raise ValueError(
+                "must be empty (Stripe itself) or a URL such as http://127.0.0.1:12111 or http://[::1]:12111"
+            )
         return value.rstrip("/")
 
 
@@ -281,6 +286,14 @@ def refuse(message: str) -> NoReturn:
 def _split(secrets: SecretStr | None) -> tuple[str, ...]:
     given = "" if secrets is None else secrets.get_secret_value()
     return tuple(part.strip() for part in given.split(",") if part.strip())
+
+
+def _is_http_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:  # brackets that do not match, a port that is no number
+        return False
 
 
 def _host_name() -> str:

@@ -51,6 +51,8 @@ def test_the_least_environment_loads_with_the_defaults(environment: pytest.Monke
         ("STRIPE_API_KEY", "rk_live_abc", "STRIPE_API_KEY is a live key"),
         ("STRIPE_API_KEY", "hello", "must be a test key"),
         ("MIDDLEMAN_STRIPE_API_BASE", "127.0.0.1:12111", "must be empty (Stripe itself) or a URL"),
+        ("MIDDLEMAN_STRIPE_API_BASE", "http://::1:12111", "http://[::1]:12111"),
+        ("MIDDLEMAN_STRIPE_API_BASE", "http://[::1:12111", "http://[::1]:12111"),
         ("MIDDLEMAN_FAILPOINTS", "after_lunch=kill", "after_claim"),
         ("MIDDLEMAN_FAILPOINTS", "after_claim=sleep", "NAME=kill or NAME=stop"),
         ("MIDDLEMAN_UNSAFE", "all", "fence_off"),

@@ -1,7 +1,9 @@
 """The payment processor that the settings choose: Stripe, or the sandbox that speaks its API."""
 
+import os
+
 from middleman.adapters.failpoints import FailpointProcessor, ProcessFailpoints
-from middleman.adapters.stripe.config import StripeConfig, StripeConfigError
+from middleman.adapters.stripe.config import StripeConfig, StripeConfigError, chosen_proxy
 from middleman.adapters.stripe.processor import StripeProcessor
 from middleman.ports.processor import PaymentProcessor
 from middleman.settings import ProcessorSettings, refuse
@@ -24,6 +26,7 @@ def processor(
         config = StripeConfig(
             settings.stripe_api_key.get_secret_value(),
             settings.stripe_api_base,
+            chosen_proxy(settings.stripe_proxy.get_secret_value(), settings.stripe_api_base, os.environ),
             call_timeout_s=settings.processor_timeout_s,
             concurrency=concurrency,
             max_waiting=max_waiting,

@@ -108,6 +108,22 @@ async def test_a_member_at_an_ipv6_address_is_reached(serve: Serve) -> None:
         await member.channel.close()
 
 
+async def test_a_proxy_in_the_environment_diverts_no_etcd_traffic(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    """gRPC asks these for its channels, and the container engine may set them for every container."""
+    for name in ("grpc_proxy", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_tcp_port}")
+    for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    port = await serve(BEFORE)
+    member = Member(f"{BEFORE}:{port}", None)
+    try:
+        await member.kv.Range(etcdrpc.RangeRequest(key=b"k"), timeout=5.0)
+    finally:
+        await member.channel.close()
+
+
 async def _until_answered(member: Member) -> None:
     while True:
         try:

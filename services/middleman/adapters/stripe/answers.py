@@ -4,6 +4,7 @@
 Stripe says                             on the first send      on a repeat
 ======================================  =====================  ============================
 no connection                           NotSent                NotSent (of this call)
+none, as our proxy refuses us           OperatorFault          OperatorFault (of this call)
 timeout, reset, truncated answer        Unknown                Unknown
 5xx, 424, 408                           Unknown                Unknown
 a 2xx that does not parse or fit        Unknown                Unknown
@@ -30,7 +31,7 @@ from typing import Any
 
 import stripe
 
-from middleman.adapters.stripe.connection import never_sent
+from middleman.adapters.stripe.connection import never_sent, refused_by_proxy
 from middleman.adapters.stripe.refusals import concerns_callers_value, concerns_payer, is_decline
 from middleman.adapters.stripe.texts import identifier, text
 from middleman.domain.attempts import Declined, RequiresAction, Unknown
@@ -55,8 +56,10 @@ _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _OF_ONE_OBJECT = frozenset({"lock_timeout", "resource-specific"})
 
 
-def from_connection_error(error: stripe.APIConnectionError) -> NotSent | Unknown:
+def from_connection_error(error: stripe.APIConnectionError) -> NotSent | OperatorFault | Unknown:
     """A network failure: the cause tells whether the request can have been executed."""
+    if (refusal := refused_by_proxy(error)) is not None:
+        return OperatorFault("proxy_refused", f"{refusal}: check MIDDLEMAN_STRIPE_PROXY or HTTPS_PROXY")
     cause = type(error.__cause__).__name__
     if never_sent(error):
         return NotSent(NO_CONNECTION, detail=cause)

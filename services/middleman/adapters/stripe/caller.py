@@ -13,14 +13,14 @@ from middleman.adapters.stripe.config import STRIPE_VERSION, StripeConfig
 from middleman.adapters.stripe.connection import PooledClient
 from middleman.domain.attempts import Unknown
 from middleman.domain.idempotency import checked_key
-from middleman.ports.processor import NO_FREE_CONNECTION, Guard, NotSent
+from middleman.ports.processor import NO_FREE_CONNECTION, Guard, NotSent, OperatorFault
 
 log = structlog.get_logger(__name__)
 
 # The SDK keeps this switch per process only; it would report request durations to Stripe.
 stripe.enable_telemetry = False
 
-Reply = Mapping[str, Any] | stripe.StripeError | Unknown | NotSent
+Reply = Mapping[str, Any] | stripe.StripeError | OperatorFault | Unknown | NotSent
 """The answer's JSON; the SDK's error for an error status; or why there is no answer."""
 
 
@@ -30,6 +30,8 @@ class StripeCaller:
     def __init__(self, config: StripeConfig) -> None:
         self._config = config
         self._http = PooledClient(config)
+        if config.proxy:
+            log.info("processor.proxied", proxy=config.proxy_address, processor=config.base_url)
         self._client = stripe.StripeClient(
             config.api_key,
             stripe_version=STRIPE_VERSION,

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import stripe
 
 from middleman.adapters.stripe import answers
-from middleman.adapters.stripe.caller import StripeCaller
+from middleman.adapters.stripe.caller import Reply, StripeCaller
 from middleman.adapters.stripe.config import StripeConfig
 from middleman.adapters.stripe.objects import (
     Garbled,
@@ -80,7 +80,7 @@ class StripeProcessor:
         match reply:
             case stripe.StripeError():
                 return answers.from_error(reply, repeat=repeat)
-            case Unknown() | NotSent():
+            case OperatorFault() | Unknown() | NotSent():
                 return reply
         try:
             return created(reply, request.amount)
@@ -96,7 +96,7 @@ class StripeProcessor:
         match reply:
             case stripe.StripeError():
                 return answers.decline(reply) or answers.from_error(reply, repeat=repeat)
-            case Unknown() | NotSent():
+            case OperatorFault() | Unknown() | NotSent():
                 return reply
         try:
             return confirmed(reply, request)
@@ -130,7 +130,7 @@ class StripeProcessor:
         match reply:
             case stripe.StripeError():
                 return answers.from_read_error(reply)
-            case Unknown() | NotSent():
+            case OperatorFault() | Unknown() | NotSent():
                 return reply
         try:
             return intent_page(reply)
@@ -145,7 +145,7 @@ class StripeProcessor:
         match reply:
             case stripe.StripeError():
                 return answers.from_error(reply, repeat=repeat, callers=("email", "name", "metadata"))
-            case Unknown() | NotSent():
+            case OperatorFault() | Unknown() | NotSent():
                 return reply
         try:
             return CustomerCreated(ProcessorCustomerId(require_object(reply, "customer")["id"]))
@@ -160,7 +160,7 @@ class StripeProcessor:
         match reply:
             case stripe.StripeError():
                 return answers.card_error(reply) or answers.from_error(reply, repeat=repeat)
-            case Unknown() | NotSent():
+            case OperatorFault() | Unknown() | NotSent():
                 return reply
         try:
             return attached(reply)
@@ -175,14 +175,14 @@ class StripeProcessor:
 
 
 def _intent(
-    reply: Mapping[str, Any] | stripe.StripeError | Unknown | NotSent, intent_id: PaymentIntentId
+    reply: Reply, intent_id: PaymentIntentId
 ) -> IntentSnapshot | Missing | OperatorFault | Unknown | NotSent:
     match reply:
         case stripe.StripeError():
             if answers.is_missing(reply):
                 return Missing()
             return answers.from_read_error(reply)
-        case Unknown() | NotSent():
+        case OperatorFault() | Unknown() | NotSent():
             return reply
     try:
         return snapshot(reply, intent_id)
