@@ -33,6 +33,7 @@ from middleman.ports.processor import (
     CreateIntent,
     CustomerCreated,
     Guard,
+    Holder,
     IntentPage,
     ListIntents,
     Missing,
@@ -113,6 +114,7 @@ class FakeProcessor:
     closed: bool = False
     _customers: set[ProcessorCustomerId] = field(default_factory=set)
     _methods: dict[str, str] = field(default_factory=dict)  # a concrete payment method → its test token
+    _holders: dict[str, ProcessorCustomerId] = field(default_factory=dict)
     _memory: dict[IdempotencyKey, _Memory] = field(default_factory=dict)
     _rules: dict[Operation, deque[_Rule]] = field(default_factory=dict)
     _verdicts: deque[Verdict] = field(default_factory=deque)
@@ -275,11 +277,19 @@ class FakeProcessor:
                 return Declined("card_declined", "generic_decline", message="declined when it was attached")
             method = PaymentMethodId(self._new_id("pm"))
             self._methods[method] = token
+            self._holders[method] = request.customer_id
             return Attached(method, "visa", "4242")
 
         key = request.idempotency_key
         fault = await self._arrive(Operation.ATTACH, request, key, request.customer_id, repeat, None)
         return self._answer(fault, key, request, execute, repeat)
+
+    async def holder_of(
+        self, payment_method: PaymentMethodId
+    ) -> Holder | Missing | OperatorFault | Unknown | NotSent:
+        if payment_method in self._holders:
+            return Holder(self._holders[payment_method])
+        return Holder(None) if payment_method.startswith("pm_card_") else Missing()
 
     async def warm(self, connections: int) -> None:
         self.warmed = max(self.warmed, connections)

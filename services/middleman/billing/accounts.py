@@ -6,7 +6,7 @@ from typing import assert_never
 
 import structlog
 
-from middleman.billing.once import Once, Render
+from middleman.billing.once import Once, ProcessorKeys, Render
 from middleman.domain.attempts import Declined, Unknown
 from middleman.domain.idempotency import attach_key, customer_key
 from middleman.domain.ids import CustomerId, PaymentMethodId, PlanId, ProcessorCustomerId
@@ -15,9 +15,12 @@ from middleman.ports.accounts import AccountsTransaction, Customer, IntervalUnit
 from middleman.ports.once import Answer, Ticket, TicketReused
 from middleman.ports.processor import (
     KEY_REUSED,
+    REMEMBERED_FAILURE,
     AttachPaymentMethod,
     CreateCustomer,
     CustomerCreated,
+    Holder,
+    Missing,
     NotSent,
     OperatorFault,
     PaymentProcessor,
@@ -29,11 +32,16 @@ log = structlog.get_logger(__name__)
 
 
 class ProcessorUnavailable(Exception):
-    """The processor gave no definite answer. Repeat the request under the same Idempotency-Key."""
+    """The processor gave no definite answer. Repeat the request under the same Idempotency-Key.
 
-    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+    `replayed`: the processor goes on giving the stored failure, and the request has used up its keys. Only a request
+    under another Idempotency-Key is considered afresh.
+    """
+
+    def __init__(self, reason: str, retry_after_s: float | None = None, *, replayed: bool = False) -> None:
         super().__init__(f"the payment processor gave no definite answer: {reason}")
         self.retry_after_s = retry_after_s
+        self.replayed = replayed
 
 
 class ProcessorMisconfigured(Exception):
@@ -87,10 +95,12 @@ class Customers:
         ProcessorRefused, ProcessorMisconfigured, and what `Once.in_stages` raises.
         """
 
-        async def outside(resource_id: str) -> _Effect:
+        async def outside(resource_id: str, keys: ProcessorKeys) -> _Effect:
             customer_id = CustomerId(resource_id)
-            processor_customer_id = await self._create(customer_id, request)
-            attached = await self._attach(customer_id, processor_customer_id, request.payment_method, "first")
+            processor_customer_id = await self._create(customer_id, request, keys)
+            attached = await self._attach(
+                customer_id, processor_customer_id, request.payment_method, "first", keys
+            )
             if isinstance(attached, Declined):
                 return _answering(attached)
             customer = NewCustomer(
@@ -116,9 +126,9 @@ class Customers:
         """
         customer = await self.records.customer(customer_id)
 
-        async def outside(request_id: str) -> _Effect:
+        async def outside(request_id: str, keys: ProcessorKeys) -> _Effect:
             attached = await self._attach(
-                customer_id, customer.processor_customer_id, payment_method, request_id
+                customer_id, customer.processor_customer_id, payment_method, request_id, keys
             )
             if isinstance(attached, Declined):
                 return _answering(attached)
@@ -126,14 +136,17 @@ class Customers:
 
         return await self.once.in_stages(ticket, "pmr_", outside, render)
 
-    async def _create(self, customer_id: CustomerId, request: CustomerRequest) -> ProcessorCustomerId:
-        # repeat=True throughout: the same key may have been sent before a crash of this process.
-        created = await self.processor.create_customer(
-            CreateCustomer(
-                customer_key(customer_id), request.email, request.name, {"customer_id": customer_id}
-            ),
-            repeat=True,
-        )
+    async def _create(
+        self, customer_id: CustomerId, request: CustomerRequest, keys: ProcessorKeys
+    ) -> ProcessorCustomerId:
+        while True:
+            key = customer_key(customer_id, keys.number("customer"))
+            # repeat=True throughout: the same key may have been sent before a crash of this process.
+            created = await self.processor.create_customer(
+                CreateCustomer(key, request.email, request.name, {"customer_id": customer_id}), repeat=True
+            )
+            if not (_is_stored_failure(created) and await keys.renew("customer")):
+                break
         match created:
             case CustomerCreated(processor_customer_id):
                 return processor_customer_id
@@ -152,15 +165,24 @@ class Customers:
         processor_customer_id: ProcessorCustomerId,
         payment_method: PaymentMethodId,
         request_id: str,
+        keys: ProcessorKeys,
     ) -> PaymentMethodId | Declined:
-        request = AttachPaymentMethod(
-            attach_key(customer_id, request_id), processor_customer_id, payment_method
-        )
-        attached = await self.processor.attach_payment_method(request, repeat=True)
+        while True:
+            key = attach_key(customer_id, request_id, keys.number("attach"))
+            attached = await self.processor.attach_payment_method(
+                AttachPaymentMethod(key, processor_customer_id, payment_method), repeat=True
+            )
+            if not (_is_stored_failure(attached) and await keys.renew("attach")):
+                break
         match attached:
             case Declined():
                 return attached
             case Refused():
+                # A call that failed under an earlier key may have attached it: the processor attaches nothing twice.
+                if keys.number("attach") > 1 and await self._is_attached(
+                    processor_customer_id, payment_method
+                ):
+                    return payment_method
                 raise ProcessorRefused(attached)
             case OperatorFault():
                 raise _misconfigured("attach", attached)
@@ -168,6 +190,22 @@ class Customers:
                 raise _unanswered(attached)
             case _:
                 return attached.payment_method
+
+    async def _is_attached(
+        self, processor_customer_id: ProcessorCustomerId, payment_method: PaymentMethodId
+    ) -> bool:
+        found = await self.processor.holder_of(payment_method)
+        match found:
+            case Holder(customer_id):
+                return customer_id == processor_customer_id
+            case Missing():
+                return False
+            case OperatorFault():
+                raise _misconfigured("attach", found)
+            case Unknown() | NotSent():
+                raise _unanswered(found)
+            case _:
+                assert_never(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +265,15 @@ def _unanswered(answer: Unknown | NotSent) -> ProcessorUnavailable | TicketReuse
         # Our keys derive from the caller's: the processor remembers a request of which the ticket is lost or forgotten.
         return TicketReused("the payment processor remembers another request under this Idempotency-Key")
     retry_after_s = answer.retry_after_s if isinstance(answer, NotSent) else None
-    return ProcessorUnavailable(answer.reason, retry_after_s)
+    return ProcessorUnavailable(answer.reason, retry_after_s, replayed=_is_stored_failure(answer))
+
+
+def _is_stored_failure(answer: object) -> bool:
+    """Whether the key goes on giving this answer for a day, although another key may get a better one."""
+    match answer:
+        case OperatorFault(replayed=replayed):
+            return replayed
+        case Unknown(reason=reason):
+            return reason == REMEMBERED_FAILURE
+        case _:
+            return False

@@ -17,7 +17,7 @@ the processor's as an answer.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
@@ -25,7 +25,7 @@ import structlog
 from middleman.domain.ids import id_of_request
 from middleman.ports.accounts import Accounts, AccountsTransaction
 from middleman.ports.new_id import NewId
-from middleman.ports.once import Answer, Reservation, Ticket, TicketReused
+from middleman.ports.once import Answer, ProcessorStep, Reservation, Ticket, TicketReused
 from middleman.ports.store import StoreUnavailable
 
 T = TypeVar("T")
@@ -44,6 +44,37 @@ log = structlog.get_logger()
 
 class OutsideTooSlow(Exception):
     """The processor did not answer in the time that one request has. Repeat it under the same Idempotency-Key."""
+
+
+MOST_KEYS = 20
+"""How many keys a request may use up for one step. Each may leave an object at the processor that is not used."""
+
+
+@dataclass(slots=True)
+class ProcessorKeys:
+    """Which of its keys at the processor one request uses, by step. They are numbered from 1."""
+
+    accounts: Accounts
+    ticket: Ticket | None
+    _numbers: dict[ProcessorStep, int] = field(default_factory=dict)
+    _renewed: set[ProcessorStep] = field(default_factory=set)
+
+    def number(self, step: ProcessorStep) -> int:
+        return self._numbers.get(step, 1)
+
+    async def renew(self, step: ProcessorStep) -> bool:
+        """Use the step's next key: the one in use has a stored failure. Once per request, and up to `MOST_KEYS`.
+
+        The number is on disk before the key is used, so that a repeat goes on from there. Raises StoreUnavailable.
+        """
+        wanted = self.number(step) + 1
+        if self.ticket is None or step in self._renewed or wanted > MOST_KEYS:
+            return False
+        ticket = self.ticket
+        self._renewed.add(step)
+        self._numbers[step] = await self.accounts.transact(lambda each: each.use_key_no(ticket, step, wanted))
+        log.warning("processor.key_renewed", step=step, key_no=self._numbers[step], key=ticket.key)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +115,11 @@ class Once:
         self,
         ticket: Ticket | None,
         prefix: str,
-        outside: Callable[[str], Awaitable[Callable[[AccountsTransaction], Awaitable[T]]]],
+        outside: Callable[[str, "ProcessorKeys"], Awaitable[Callable[[AccountsTransaction], Awaitable[T]]]],
         render: Render[T],
         require_unused: Callable[[AccountsTransaction, str], Awaitable[None]] | None = None,
     ) -> Answer:
-        """Run `outside(resource id)`, which returns the effect to run in the closing transaction.
+        """Run `outside(resource id, keys)`, which returns the effect to run in the closing transaction.
 
         `require_unused(transaction, resource id)` runs with the reservation, before anything leaves the process: it
         raises where the id exists already.
@@ -99,7 +130,7 @@ class Once:
         give_up_at_s = asyncio.get_running_loop().time() + OUTSIDE_S  # the hold begins no earlier
         resource_id = self._name(ticket, prefix)
         if ticket is None:
-            effect = await _until(give_up_at_s, outside(resource_id))
+            effect = await _until(give_up_at_s, outside(resource_id, ProcessorKeys(self.accounts, None)))
             return render(await self.accounts.transact(effect))
         mine = ticket
 
@@ -113,7 +144,12 @@ class Once:
         if isinstance(reserved, Answer):
             return reserved
         try:
-            effect = await _until(give_up_at_s, outside(reserved.resource_id))
+            numbers: dict[ProcessorStep, int] = {
+                "customer": reserved.customer_key_no,
+                "attach": reserved.attach_key_no,
+            }
+            keys = ProcessorKeys(self.accounts, mine, numbers)
+            effect = await _until(give_up_at_s, outside(reserved.resource_id, keys))
             return await self._finish(mine, effect, render)
         except TicketReused:
             # The processor remembers a first request that the database lost: its repeat must find the key free.

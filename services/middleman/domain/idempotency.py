@@ -30,16 +30,19 @@ def confirm_key(attempt_id: AttemptId, key_no: int = 1) -> IdempotencyKey:
     return _key("confirm", attempt_id, key_no)
 
 
-def customer_key(customer_id: CustomerId) -> IdempotencyKey:
-    """The key under which our customer is created at the processor."""
-    return _key("customer", customer_id)
+def customer_key(customer_id: CustomerId, key_no: int = 1) -> IdempotencyKey:
+    """The key under which our customer is created at the processor; `key_no` is raised as in `confirm_key`.
+
+    Here nothing has to be shown first: a customer that is made twice at the processor moves no money.
+    """
+    return _key("customer", customer_id, key_no)
 
 
-def attach_key(customer_id: CustomerId, request_id: str) -> IdempotencyKey:
-    """The key under which one request of a customer's (`request_id`) attaches a payment method."""
+def attach_key(customer_id: CustomerId, request_id: str, key_no: int = 1) -> IdempotencyKey:
+    """The key under which one request of a customer's (`request_id`) attaches a payment method; see `customer_key`."""
     if not request_id:
         raise ValueError(f"attaching a payment method to {customer_id!r} needs the id of the request")
-    return _key("attach", f"{customer_id}-{request_id}")
+    return _key("attach", f"{customer_id}-{request_id}", key_no)
 
 
 def checked_key(key: str) -> IdempotencyKey:

@@ -2,16 +2,24 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
+
+ProcessorStep = Literal["customer", "attach"]
+"""A call to the processor on behalf of a request, each under numbered keys of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One request, named by its caller: the key counts per API key, the digest is over method, path and body."""
+    """One request, named by its caller: the key counts per API key, both digests are over method, path and body.
+
+    `request_sha256` takes the body's bytes, `canonical_sha256` the JSON document in them: the order of names, spaces
+    and spellings of one number make no difference. Either of them shows a repeat.
+    """
 
     api_key_id: str
     key: str
     request_sha256: bytes
+    canonical_sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +33,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A request's own for a while: the id under which it makes its resource, and until when nobody else may resume."""
+    """A request's own for a while: the id under which it makes its resource, and until when nobody else may resume.
+
+    The numbers say which of the request's keys at the processor are in use.
+    """
 
     resource_id: str
     held_until: datetime
+    customer_key_no: int = 1
+    attach_key_no: int = 1
 
 
 class TicketReused(Exception):
@@ -60,6 +73,10 @@ class TicketWork(Protocol):
 
     async def remember(self, ticket: Ticket, answer: Answer) -> None:
         """Keep the answer of a reserved ticket."""
+        ...
+
+    async def use_key_no(self, ticket: Ticket, step: ProcessorStep, key_no: int) -> int:
+        """Record that the step's key of this number is used from now on; returns the number, which never goes down."""
         ...
 
     async def release(self, ticket: Ticket, reservation: Reservation) -> None:

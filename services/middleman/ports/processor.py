@@ -145,6 +145,13 @@ class Attached:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a payment method is; None where it is attached to no customer."""
+
+    customer_id: ProcessorCustomerId | None
+
+
+@dataclass(frozen=True, slots=True)
 class IntentPage:
     """`has_more`: go on with `after` = the last intent's id."""
 
@@ -154,7 +161,7 @@ class IntentPage:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The processor knows no payment intent by that id."""
+    """The processor knows nothing by that id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +227,12 @@ class PaymentProcessor(Protocol):
     async def attach_payment_method(
         self, request: AttachPaymentMethod, *, repeat: bool = False
     ) -> Attached | Declined | Refused | OperatorFault | Unknown | NotSent: ...
+
+    async def holder_of(
+        self, payment_method: PaymentMethodId
+    ) -> Holder | Missing | OperatorFault | Unknown | NotSent:
+        """The customer that a payment method is attached to."""
+        ...
 
     async def warm(self, connections: int) -> None:
         """Open that many connections (at most the pool's size): the first charge then needs no handshake."""

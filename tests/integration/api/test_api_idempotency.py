@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import secrets
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -197,7 +198,7 @@ async def test_forgetting_deletes_no_more_than_its_batch(world: ApiWorld) -> Non
     async with world.database.connect() as owner:
         api_key_id = await owner.fetchval("SELECT id FROM api_keys LIMIT 1")
     for n in range(4):
-        ticket = Ticket(api_key_id, f"batch-{n}", hashlib.sha256(b"").digest())
+        ticket = Ticket(api_key_id, f"batch-{n}", hashlib.sha256(b"").digest(), b"")
         await world.first.parts.accounts.transact(_reserving(ticket))
     await age(world, "batch-", timedelta(days=3))
     gone = [
@@ -209,3 +210,67 @@ async def test_forgetting_deletes_no_more_than_its_batch(world: ApiWorld) -> Non
 
 def _reserving(ticket: Ticket) -> Callable[[Any], Awaitable[Any]]:
     return lambda transaction: transaction.reserve(ticket, "pl_x", 30.0)
+
+
+ORDERED = '{"name": "F16", "amount_minor": 999, "currency": "EUR", "interval": {"unit": "month", "count": 1}}'
+
+
+@pytest.mark.parametrize(
+    ("again", "is_the_same"),
+    [
+        ('{"interval":{"count":1,"unit":"month"},"currency":"EUR","amount_minor":999,"name":"F16"}', True),
+        (ORDERED.replace("F16", "\\u0046\\u0031\\u0036"), True),
+        (ORDERED.replace("{", "{ \n\t", 1), True),
+        (ORDERED.replace('"count": 1', '"count": "1"'), False),
+        (ORDERED.replace("999", "998"), False),
+        (ORDERED.replace('"F16"', '"F16", "metadata": {}'), False),
+        (ORDERED.replace('"F16"', '"F16", "name": "F16"'), False),
+    ],
+)
+async def test_the_same_document_written_differently_is_the_same_request(
+    world: ApiWorld, again: str, is_the_same: bool
+) -> None:
+    headers = {"Idempotency-Key": secrets.token_hex(8), "Content-Type": "application/json"}
+    first = await world.client.post("/v1/plans", content=ORDERED, headers=headers)
+    second = await world.second.client.post("/v1/plans", content=again, headers=headers)
+    assert first.status_code == 201
+    if is_the_same:
+        assert (second.status_code, second.content) == (201, first.content)
+        assert second.headers["Idempotent-Replayed"] == "true"
+    else:
+        assert second.status_code == 422
+
+
+async def test_one_number_has_many_spellings(world: ApiWorld) -> None:
+    headers = {"Idempotency-Key": secrets.token_hex(8), "Content-Type": "application/json"}
+    bodies = ['{"advance_s": 0}', '{"advance_s": 0.0}', '{"advance_s":0e3}']
+    answers = [await world.client.post("/v1/test_clock", content=body, headers=headers) for body in bodies]
+    assert [each.status_code for each in answers] == [200, 200, 200]
+    assert len({each.content for each in answers}) == 1
+
+
+async def test_a_body_with_a_name_twice_is_the_same_request_byte_for_byte(world: ApiWorld) -> None:
+    headers = {"Idempotency-Key": secrets.token_hex(8), "Content-Type": "application/json"}
+    twice = ORDERED.replace('"F16"', '"F15", "name": "F16"')
+    answers = [await world.client.post("/v1/plans", content=twice, headers=headers) for _ in range(2)]
+    assert [each.status_code for each in answers] == [201, 201]
+    assert answers[0].content == answers[1].content
+    reordered = twice.replace('"F15", "name": "F16"', '"F16", "name": "F15"')
+    assert (await world.client.post("/v1/plans", content=reordered, headers=headers)).status_code == 422
+
+
+async def test_an_answer_of_the_release_before_is_given_to_the_same_bytes(world: ApiWorld) -> None:
+    key = secrets.token_hex(8)
+    headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+    first = await world.client.post("/v1/plans", content=ORDERED, headers=headers)
+    before = hashlib.sha256(b"\0".join((b"POST", b"/v1/plans", ORDERED.encode()))).digest()
+    async with world.database.connect() as owner:
+        assert (
+            await owner.fetchval("SELECT request_sha256 FROM api_idempotency_keys WHERE key = $1", key)
+            == before
+        )
+        await owner.execute("UPDATE api_idempotency_keys SET canonical_sha256 = NULL WHERE key = $1", key)
+    again = await world.client.post("/v1/plans", content=ORDERED, headers=headers)
+    assert (again.status_code, again.content) == (201, first.content)
+    other = ORDERED.replace("{", "{ ", 1)
+    assert (await world.client.post("/v1/plans", content=other, headers=headers)).status_code == 422

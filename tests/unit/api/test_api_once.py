@@ -17,14 +17,15 @@ from middleman.billing.accounts import (
     ProcessorUnavailable,
 )
 from middleman.billing.forgetting import BATCH, KEPT_S, NOTICES_KEPT_S, forget_old_answers
-from middleman.billing.once import HOLD_S, OUTSIDE_S, Once, OutsideTooSlow
+from middleman.billing.once import HOLD_S, MOST_KEYS, OUTSIDE_S, Once, OutsideTooSlow
 from middleman.domain.ids import PaymentMethodId
 from middleman.entrypoints.api.problems import problem_of
-from middleman.ports.once import Answer, Reservation, Ticket
+from middleman.ports.accounts import NewCustomer
+from middleman.ports.once import Answer, ProcessorStep, Reservation, Ticket
 from middleman.ports.processor import OperatorFault
 from middleman.ports.store import StoreUnavailable
 
-TICKET = Ticket("key_1", "k", b"digest")
+TICKET = Ticket("key_1", "k", b"digest", b"canonical")
 HELD_UNTIL = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -33,6 +34,8 @@ class FakeTransaction:
 
     def __init__(self) -> None:
         self.reserved: list[str] = []
+        self.key_no = 1
+        self.key_nos: list[tuple[ProcessorStep, int]] = []
         self.released = 0
         self.old = 0
         self.asked: list[tuple[float, int]] = []
@@ -41,10 +44,21 @@ class FakeTransaction:
 
     async def reserve(self, ticket: Ticket, resource_id: str, hold_s: float) -> Reservation | Answer:
         self.reserved.append(resource_id)
-        return Reservation(self.reserved[0], HELD_UNTIL)
+        return Reservation(self.reserved[0], HELD_UNTIL, self.key_no, self.key_no)
+
+    async def recall(self, ticket: Ticket) -> None: ...
+
+    async def remember(self, ticket: Ticket, answer: Answer) -> None: ...
+
+    async def add_customer(self, customer: NewCustomer) -> NewCustomer:
+        return customer
+
+    async def use_key_no(self, ticket: Ticket, step: ProcessorStep, key_no: int) -> int:
+        self.key_nos.append((step, key_no))
+        return key_no
 
     async def release(self, ticket: Ticket, reservation: Reservation) -> None:
-        assert reservation == Reservation(self.reserved[0], HELD_UNTIL)
+        assert reservation.resource_id == self.reserved[0]
         self.released += 1
 
     async def require_no_customer(self, customer_id: str) -> None:
@@ -102,6 +116,7 @@ async def test_an_operators_fault_is_a_503_that_blames_no_value_of_the_request(
     operation: Operation, replayed: bool, key: str
 ) -> None:
     accounts, processor = FakeAccounts(), FakeProcessor()
+    accounts.transaction.key_no = MOST_KEYS if replayed else 1
     processor.refuse_us(operation, OperatorFault("not_authorized", "check STRIPE_API_KEY", replayed))
     with pytest.raises(ProcessorMisconfigured) as refused:
         await create(accounts, processor)
@@ -112,6 +127,20 @@ async def test_an_operators_fault_is_a_503_that_blames_no_value_of_the_request(
     assert f"{key} Idempotency-Key" in problem.detail
     assert "STRIPE_API_KEY" not in problem.detail, "what the operator has to do is for the log"
     assert accounts.transaction.released == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "step"), [(Operation.CUSTOMER, "customer"), (Operation.ATTACH, "attach")]
+)
+async def test_a_refusal_that_the_processor_stored_is_asked_about_once_more_under_the_next_key(
+    operation: Operation, step: ProcessorStep
+) -> None:
+    accounts, processor = FakeAccounts(), FakeProcessor()
+    processor.refuse_us(operation, OperatorFault("account_invalid", "restricted until an hour ago", True))
+    assert (await create(accounts, processor)).status == 201
+    assert accounts.transaction.key_nos == [(step, 2)]
+    keys = [call.key for call in processor.calls if call.operation is operation]
+    assert keys[1] == f"{keys[0]}-2"
 
 
 async def test_a_ticket_that_cannot_be_released_hides_no_reason() -> None:

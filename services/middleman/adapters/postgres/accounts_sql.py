@@ -91,22 +91,24 @@ READ_TEST_CLOCK = text("""
 
 # One effect per key: the second insert of a key waits for the transaction of the first, then does nothing.
 RESERVE = text("""
-    INSERT INTO api_idempotency_keys (api_key_id, key, request_sha256, resource_id, locked_until)
-    VALUES (:api_key_id, :key, :digest, :resource_id, clock_timestamp() + make_interval(secs => :hold_s))
+    INSERT INTO api_idempotency_keys (api_key_id, key, request_sha256, canonical_sha256, resource_id, locked_until)
+    VALUES (:api_key_id, :key, :digest, :canonical, :resource_id, clock_timestamp() + make_interval(secs => :hold_s))
     ON CONFLICT (api_key_id, key) DO NOTHING
-    RETURNING resource_id, locked_until
+    RETURNING resource_id, locked_until, customer_key_no, attach_key_no
 """)
 
 # A request that died in the middle is resumed under the same resource id, once its hold has run out.
 RESUME = text("""
     UPDATE api_idempotency_keys SET locked_until = clock_timestamp() + make_interval(secs => :hold_s)
-    WHERE api_key_id = :api_key_id AND key = :key AND request_sha256 = :digest
+    WHERE api_key_id = :api_key_id AND key = :key
+      AND (request_sha256 = :digest OR canonical_sha256 = :canonical)
       AND response_status IS NULL AND locked_until <= clock_timestamp()
-    RETURNING resource_id, locked_until
+    RETURNING resource_id, locked_until, customer_key_no, attach_key_no
 """)
 
 RECALL = text("""
-    SELECT request_sha256, response_status, response_body FROM api_idempotency_keys
+    SELECT request_sha256 = :digest OR canonical_sha256 IS NOT DISTINCT FROM :canonical AS is_same_request,
+           response_status, response_body FROM api_idempotency_keys
     WHERE api_key_id = :api_key_id AND key = :key
 """)
 
@@ -116,6 +118,17 @@ REMEMBER = text("""
     UPDATE api_idempotency_keys
     SET response_status = :status, response_body = :body, completed_at = clock_timestamp()
     WHERE api_key_id = :api_key_id AND key = :key AND response_status IS NULL
+""")
+
+# A key is recorded before it is used, and never one below it: whoever resumes sends no key of which less is known.
+USE_CUSTOMER_KEY_NO = text("""
+    UPDATE api_idempotency_keys SET customer_key_no = GREATEST(customer_key_no, :key_no)
+    WHERE api_key_id = :api_key_id AND key = :key RETURNING customer_key_no
+""")
+
+USE_ATTACH_KEY_NO = text("""
+    UPDATE api_idempotency_keys SET attach_key_no = GREATEST(attach_key_no, :key_no)
+    WHERE api_key_id = :api_key_id AND key = :key RETURNING attach_key_no
 """)
 
 # Only one's own hold: where it had run out, another request may be at work under a hold of its own.

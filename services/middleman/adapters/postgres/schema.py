@@ -380,8 +380,8 @@ api_idempotency_keys = Table(
     Column("created_at", _AT, nullable=False, server_default=_NOW),
     Column("completed_at", _AT),
     Column("canonical_sha256", LargeBinary),
-    Column("customer_generation", SmallInteger, nullable=False, server_default=text("0")),
-    Column("attach_generation", SmallInteger, nullable=False, server_default=text("0")),
+    Column("customer_key_no", SmallInteger, nullable=False, server_default=text("1")),
+    Column("attach_key_no", SmallInteger, nullable=False, server_default=text("1")),
     PrimaryKeyConstraint("api_key_id", "key", name="api_idempotency_keys_pkey"),
     _check("api_idempotency_keys", "key_length", "length(key) BETWEEN 1 AND 255"),
     _check(
@@ -389,9 +389,7 @@ api_idempotency_keys = Table(
         "complete",
         "(response_status IS NULL) = (completed_at IS NULL) AND (response_status IS NULL) = (response_body IS NULL)",
     ),
-    _check(
-        "api_idempotency_keys", "generations_count_up", "customer_generation >= 0 AND attach_generation >= 0"
-    ),
+    _check("api_idempotency_keys", "key_nos_count_up", "customer_key_no >= 1 AND attach_key_no >= 1"),
     Index("api_idempotency_keys_by_age", "created_at"),
 )
 

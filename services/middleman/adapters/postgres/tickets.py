@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from middleman.adapters.postgres import accounts_sql as sql
 from middleman.adapters.postgres.errors import sqlstate
-from middleman.ports.once import Answer, Reservation, Ticket, TicketInUse, TicketReused
+from middleman.ports.once import Answer, ProcessorStep, Reservation, Ticket, TicketInUse, TicketReused
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -24,6 +24,7 @@ class PostgresTickets:
         """See the port. Waits for a concurrent transaction with the same key up to the role's lock_timeout."""
         parameters = _named(ticket) | {
             "digest": ticket.request_sha256,
+            "canonical": ticket.canonical_sha256,
             "resource_id": resource_id,
             "hold_s": hold_s,
         }
@@ -34,24 +35,27 @@ class PostgresTickets:
                 raise TicketInUse(f"the first request under key {ticket.key!r} is still at work") from error
             raise
         if reserved is not None:
-            return Reservation(reserved.resource_id, reserved.locked_until)
+            return Reservation(*reserved)
         if (answer := await self._recall(ticket, hold=False)) is not None:
             return answer
         resuming = {name: value for name, value in parameters.items() if name != "resource_id"}
         resumed = (await self.connection.execute(sql.RESUME, resuming)).one_or_none()
         if resumed is None:
             raise TicketInUse(f"the first request under key {ticket.key!r} is still at work")
-        return Reservation(resumed.resource_id, resumed.locked_until)
+        return Reservation(*resumed)
 
     async def recall(self, ticket: Ticket) -> Answer | None:
         return await self._recall(ticket, hold=True)
 
     async def _recall(self, ticket: Ticket, *, hold: bool) -> Answer | None:
         statement = sql.RECALL_AND_HOLD if hold else sql.RECALL
-        row: Row[Any] | None = (await self.connection.execute(statement, _named(ticket))).one_or_none()
+        digests = {"digest": ticket.request_sha256, "canonical": ticket.canonical_sha256}
+        row: Row[Any] | None = (
+            await self.connection.execute(statement, _named(ticket) | digests)
+        ).one_or_none()
         if row is None:
             return None
-        if bytes(row.request_sha256) != ticket.request_sha256:
+        if not row.is_same_request:
             raise TicketReused(f"key {ticket.key!r} came before with another method, path or body")
         if row.response_status is None:
             return None
@@ -61,6 +65,12 @@ class PostgresTickets:
         await self.connection.execute(
             sql.REMEMBER, _named(ticket) | {"status": answer.status, "body": answer.body}
         )
+
+    async def use_key_no(self, ticket: Ticket, step: ProcessorStep, key_no: int) -> int:
+        statement = sql.USE_CUSTOMER_KEY_NO if step == "customer" else sql.USE_ATTACH_KEY_NO
+        used = await self.connection.scalar(statement, _named(ticket) | {"key_no": key_no})
+        # A ticket that was forgotten meanwhile keeps no number; a repeat derives the same keys from the first one on.
+        return key_no if used is None else int(used)
 
     async def release(self, ticket: Ticket, reservation: Reservation) -> None:
         await self.connection.execute(sql.RELEASE, _named(ticket) | {"held_until": reservation.held_until})

@@ -10,7 +10,7 @@ from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unkno
 from middleman.domain.ids import ChargeId, PaymentIntentId, PaymentMethodId, ProcessorCustomerId
 from middleman.domain.intents import IntentSnapshot, IntentStatus
 from middleman.domain.money import Money, MoneyError, from_processor_amount
-from middleman.ports.processor import AMOUNT_DIFFERS, Attached, ConfirmIntent, Created, IntentPage
+from middleman.ports.processor import AMOUNT_DIFFERS, Attached, ConfirmIntent, Created, Holder, IntentPage
 
 
 class Garbled(Exception):
@@ -110,6 +110,12 @@ def attached(data: object) -> Attached:
     card = method.get("card")
     shown = card if isinstance(card, Mapping) else {}
     return Attached(PaymentMethodId(method["id"]), text(shown.get("brand")), text(shown.get("last4")))
+
+
+def holder(data: object) -> Holder:
+    """Whose a payment method is."""
+    customer_id = id_of(require_object(data, "payment_method").get("customer"))
+    return Holder(None if customer_id is None else ProcessorCustomerId(customer_id))
 
 
 def id_of(reference: object) -> str | None:

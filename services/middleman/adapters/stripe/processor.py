@@ -15,12 +15,13 @@ from middleman.adapters.stripe.objects import (
     attached,
     confirmed,
     created,
+    holder,
     intent_page,
     require_object,
     snapshot,
 )
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unknown
-from middleman.domain.ids import PaymentIntentId, ProcessorCustomerId
+from middleman.domain.ids import PaymentIntentId, PaymentMethodId, ProcessorCustomerId
 from middleman.domain.intents import IntentSnapshot
 from middleman.domain.money import MoneyError, to_processor_amount
 from middleman.ports.processor import (
@@ -32,6 +33,7 @@ from middleman.ports.processor import (
     CreateIntent,
     CustomerCreated,
     Guard,
+    Holder,
     IntentPage,
     ListIntents,
     Missing,
@@ -164,6 +166,20 @@ class StripeProcessor:
                 return reply
         try:
             return attached(reply)
+        except Garbled as reason:
+            return Unknown("garbled", str(reason))
+
+    async def holder_of(
+        self, payment_method: PaymentMethodId
+    ) -> Holder | Missing | OperatorFault | Unknown | NotSent:
+        reply = await self._stripe.get(f"/v1/payment_methods/{_segment(payment_method)}", {})
+        match reply:
+            case stripe.StripeError():
+                return Missing() if answers.is_missing(reply) else answers.from_read_error(reply)
+            case Unknown() | NotSent():
+                return reply
+        try:
+            return holder(reply)
         except Garbled as reason:
             return Unknown("garbled", str(reason))
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from middleman.billing.once import Render
 from middleman.bootstrap.api import ApiParts
 from middleman.entrypoints.api import problems
+from middleman.entrypoints.api.canonical import canonical
 from middleman.ports.once import Answer, Ticket
 
 T = TypeVar("T")
@@ -42,10 +43,14 @@ async def ticket_of(
     """The caller's name for this request, None when it has none."""
     if idempotency_key is None:
         return None
-    digest = hashlib.sha256(
-        b"\0".join((request.method.encode(), request.url.path.encode(), request.state.body))
+    asked = request.method.encode(), request.url.path.encode()
+    body: bytes = request.state.body
+    return Ticket(
+        request.state.caller.api_key_id,
+        idempotency_key,
+        request_sha256=hashlib.sha256(b"\0".join((*asked, body))).digest(),
+        canonical_sha256=hashlib.sha256(b"\0".join((b"json", *asked, canonical(body)))).digest(),
     )
-    return Ticket(request.state.caller.api_key_id, idempotency_key, digest.digest())
 
 
 Parts = Annotated[ApiParts, Depends(get_parts)]

@@ -132,8 +132,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "processor-misconfigured", detail, headers={"Retry-After": "60"})
         case ProcessorUnavailable() | OutsideTooSlow():
             asked_for_s = error.retry_after_s if isinstance(error, ProcessorUnavailable) else None
+            is_stored = isinstance(error, ProcessorUnavailable) and error.replayed
+            key = "a fresh" if is_stored else "the same"
             wait = {"Retry-After": str(max(1, round(asked_for_s or 2)))}
-            detail = f"{error}. Repeat the request with the same Idempotency-Key."
+            detail = f"{error}. Repeat the request with {key} Idempotency-Key."
             return Problem(503, "processor-unavailable", detail, headers=wait)
         case StoreUnavailable():
             detail = "Nothing is known about the request's effect. Repeat it with the same Idempotency-Key."
