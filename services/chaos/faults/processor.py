@@ -26,6 +26,7 @@ from chaos.faults.rules import (
     Admin,
     expect_bitten,
     misbehaving,
+    refusing,
     slow,
     too_many,
 )
@@ -72,6 +73,12 @@ def draw_too_many(dice: random.Random, _: Target) -> Settings:
     """A 429, half of them with a time to stay away."""
     retry_after_s = dice.choice((None, round(dice.uniform(0.1, 2.0), 1)))
     return _rule(too_many(retry_after_s), dice)
+
+
+def draw_refusing(dice: random.Random, _: Target) -> Settings:
+    """A refusal that concerns no payer, kept under the key or not."""
+    reason = dice.choice(("account_restricted", "method_not_activated", "not_permitted", "proxy"))
+    return _rule(refusing(reason, stored=dice.random() < 0.5), dice, (CREATE, CONFIRM))
 
 
 def draw_slow(dice: random.Random, _: Target) -> Settings:
@@ -133,6 +140,14 @@ MIX: tuple[MixFault, ...] = (
         weight=2,
         lasts_s=(1.0, 5.0),
         draw=draw_too_many,
+        touches=_holds,
+        inject=_misbehave,
+    ),
+    MixFault(
+        name="processor-refuses-us",
+        weight=2,
+        lasts_s=(1.0, 5.0),
+        draw=draw_refusing,
         touches=_holds,
         inject=_misbehave,
     ),

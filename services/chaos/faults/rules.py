@@ -39,6 +39,11 @@ def too_many(retry_after_s: float | None = None) -> Action:
     return {"type": "rate_limit"} | ({} if retry_after_s is None else {"retry_after_s": retry_after_s})
 
 
+def refusing(reason: str, **how: object) -> Action:
+    """A refusal that concerns no payer: `stored` under the key or not, and for a proxy its `status`."""
+    return {"type": "refuse", "reason": reason, **how}
+
+
 def slow(from_s: float, to_s: float) -> Action:
     """Executed and answered so much later."""
     return {"type": "latency", "latency_ms": from_s * 1000, "jitter_ms": (to_s - from_s) * 1000}

@@ -27,6 +27,7 @@ from chaos.scenarios.doubt import (
     observe_no_odd_decline,
     reads,
 )
+from chaos.scenarios.refusals import account_refused, proxy_refuses
 from chaos.scenarios.scenario import Scenario
 from chaos.scenarios.storms import too_many_requests, too_many_requests_retry_after
 from chaos.scenarios.webhooks import webhooks_disordered
@@ -205,6 +206,20 @@ PROCESSOR: tuple[Scenario, ...] = (
         shows="A storm of 429 that says when to come back is left alone for so long, and then worked off.",
         play=too_many_requests_retry_after,
         limit_s=90.0,
+    ),
+    Scenario(
+        name="account-refused",
+        group=_GROUP,
+        shows="An account that may not charge for a while declines nobody; the leader waits, and then charges all.",
+        play=account_refused,
+        limit_s=110.0,
+    ),
+    Scenario(
+        name="proxy-refuses",
+        group=_GROUP,
+        shows="A proxy that refuses every call declines nobody; the leader waits, and then charges all.",
+        play=proxy_refuses,
+        limit_s=110.0,
     ),
     Scenario(
         name="processor-slow",

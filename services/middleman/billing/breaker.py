@@ -71,6 +71,7 @@ class _Kind(Enum):
     NORMAL = "normal"
     FAULT = "fault"
     REFUSAL = "refusal"
+    REMEMBERED = "remembered"
     NO_EVIDENCE = "no_evidence"
 
 
@@ -181,7 +182,9 @@ class _Circuit:
             if go.probe:
                 self._probed(kind, now_s)
             return
-        if kind is _Kind.NO_EVIDENCE or (kind is not _Kind.NORMAL and not self._is_new(subject, now_s)):
+        if kind in (_Kind.NO_EVIDENCE, _Kind.REMEMBERED) or (
+            kind is not _Kind.NORMAL and not self._is_new(subject, now_s)
+        ):
             return
         self._latest.append((now_s, kind))
         if kind is not _Kind.NORMAL:
@@ -196,6 +199,9 @@ class _Circuit:
             case _Kind.FAULT:
                 self._pause_s = min(self._pause_s * 2, self._tuning.probe_max_s)
                 self._probe_at_s = now_s + self._pause_s
+            case _Kind.REMEMBERED:
+                # Many attempts may have such an answer waiting, and none of them may stand in the way of a real probe.
+                self._probe_at_s = now_s
             case _Kind.REFUSAL | _Kind.NO_EVIDENCE:
                 self._probe_at_s = now_s + self._tuning.probe_again_s
 
@@ -236,5 +242,7 @@ def _kind(answer: object) -> _Kind:
             return _Kind.FAULT
         case Refused(replayed=False):
             return _Kind.REFUSAL
+        case OperatorFault() | Refused():
+            return _Kind.REMEMBERED
         case _:
             return _Kind.NO_EVIDENCE

@@ -161,7 +161,18 @@ def test_a_probe_that_is_answered_normally_closes_it(
     assert logs[-1]["event"] == "breaker.closed"
 
 
-@pytest.mark.parametrize("answer", [REMEMBERED, MISSING, Unknown("timeout"), NotSent("no_connection")])
+def test_a_probe_that_is_answered_from_memory_is_followed_by_another_at_once() -> None:
+    desk = Desk().opened()
+    desk.until_probe()
+    for _ in range(100):
+        assert desk.call(REMEMBERED) == Go(probe=True), (
+            "a hundred such attempts hold the real probe up for no time"
+        )
+    desk.call(PAID)
+    assert not desk.breaker.is_open
+
+
+@pytest.mark.parametrize("answer", [MISSING, Unknown("timeout"), NotSent("no_connection")])
 def test_a_probe_that_decides_nothing_is_followed_by_another_soon(answer: object) -> None:
     desk = Desk().opened()
     desk.until_probe()
