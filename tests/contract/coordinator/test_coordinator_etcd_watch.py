@@ -19,6 +19,7 @@ from middleman.leadership.timing import LeaseTiming
 
 pytestmark = pytest.mark.timeout(30)
 SOON_S = 2.0
+STREAM_LIFE_S = 5.0
 PATIENT = LeaseTiming(lease_ttl_s=30, verify_interval_s=30.0)
 """So patient that whatever is noticed soon was noticed by the watch."""
 _keys = itertools.count(1)
@@ -98,6 +99,19 @@ async def test_a_deletion_that_a_later_reading_has_seen_is_old_news(subject: Sub
     assert await waiting
     subject.watch.reflects(revision)
     assert not await subject.has_news(0.2)  # in which the other members report it too
+
+
+async def test_a_revision_that_one_member_counted_too_high_blinds_the_watch_for_one_stream_at_most(
+    subject: Subject,
+) -> None:
+    revision = await subject.put()
+    subject.watch.reflects(revision + 1_000_000)
+    assert not await subject.has_news(0.3)  # the streams wait for that revision
+    subject.watch.reflects(revision)  # as another member says
+    await subject.delete()
+    assert await subject.has_news(STREAM_LIFE_S + SOON_S)
+    subject.watch.reflects(revision + 1)
+    assert not await subject.has_news(0.2)
 
 
 async def test_being_overwritten_is_no_deletion(subject: Subject) -> None:

@@ -36,3 +36,13 @@ def test_the_bound_of_what_is_in_flight_stands_beside_it() -> None:
     registry = CollectorRegistry()
     ReplicaMetrics(registry).may_carry(300)
     assert registry.get_sample_value("middleman_attempts_in_flight_limit") == 300
+
+
+def test_a_missing_pulse_and_foreign_members_are_shown_until_they_are_gone() -> None:
+    registry = CollectorRegistry()
+    metrics = ReplicaMetrics(registry)
+    for missing, foreign in ((True, 2), (False, 0)):
+        metrics.pulse_missing(missing)
+        metrics.foreign_members(foreign)
+        assert registry.get_sample_value("middleman_pulse_missing") == missing
+        assert registry.get_sample_value("middleman_etcd_members_foreign") == foreign

@@ -39,10 +39,12 @@ async def grant(members: Members, clock: Clock) -> Lease:
         lambda member: member.lease.LeaseGrant,
         etcdrpc.LeaseGrantRequest(TTL=members.timing.lease_ttl_s),
     )
-    granted_ttl_s = int(answer.TTL)  # the server may have raised it
+    granted_ttl_s = int(answer.TTL)  # the server may have raised it, by its own --election-timeout
     if granted_ttl_s > members.timing.lease_ttl_s:
         log.warning("lease.ttl_raised", asked_s=members.timing.lease_ttl_s, granted_s=granted_ttl_s)
-    window = TrustWindow(clock, asked_s + granted_ttl_s - members.timing.margin_s)
+    # One member's word: where another one leads etcd's raft, with another timeout, the lease is as long as asked for.
+    trusted_ttl_s = min(granted_ttl_s, members.timing.lease_ttl_s)
+    window = TrustWindow(clock, asked_s + trusted_ttl_s - members.timing.margin_s)
     return Lease(members, clock, int(answer.ID), granted_ttl_s, window)
 
 
@@ -144,7 +146,7 @@ class Lease:
 
     async def fresh(self) -> None:
         """Wait until at least half of the TTL is left: nobody should win on a lease about to expire."""
-        while self.trust.remaining_s() < self.granted_ttl_s / 2:
+        while self.trust.remaining_s() < min(self.granted_ttl_s, self._members.timing.lease_ttl_s) / 2:
             await self._renewed.wait()
 
     async def _confirm(self, member: Member) -> int | None:

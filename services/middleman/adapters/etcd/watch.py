@@ -42,9 +42,14 @@ class KeyWatch:
         The revision has to come from the answer that was read, not from the header with which a
         stream is created: what happened between the two would be missed.
         """
-        self._from_revision = max(self._from_revision, revision + 1)
-        if self._deleted_at_revision < self._from_revision:
+        if revision + 1 < self._from_revision:
+            # One member counts otherwise than the others (etcd issue 13766), or etcd was restored. Believing the
+            # higher number would make the watch wait for a revision that is far away.
+            log.debug("watch.revision_went_back", before=self._from_revision - 1, now=revision)
+            self._deleted_at_revision = 0  # what was reported is looked at once more
+        elif self._deleted_at_revision <= revision:
             self._changed.clear()  # else a watch was faster than the answer: that news still stands
+        self._from_revision = revision + 1
         self._known.set()
 
     async def changed(self) -> None:
