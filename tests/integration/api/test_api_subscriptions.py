@@ -6,8 +6,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from tests.integration.api.conftest import CUSTOMER, PLAN, ApiWorld
+from tests.integration.api.conftest import CUSTOMER, PLAN, ApiWorld, api_world
 
+from cluster.postgres import PostgresServer
 from middleman.domain.periods import BillingInterval, IntervalUnit, Schedule
 from middleman.entrypoints.api.fields import time_zones
 
@@ -184,3 +185,86 @@ async def test_canceling_waits_for_a_claim_and_ends_after_it(world: ApiWorld) ->
                 await asyncio.sleep(0.01)
         await claim.commit()
     assert instant((await canceling)["ends_at"]) > claimed_at
+
+
+@pytest.mark.parametrize("fraction", [".0", ".000", ".999", ".123456789"])
+@pytest.mark.parametrize("offset", ["Z", "+00:00", ""])
+async def test_an_anchor_may_have_a_fraction_of_which_the_whole_seconds_are_kept(
+    world: ApiWorld, fraction: str, offset: str
+) -> None:
+    whole = (await business_now(world)).replace(microsecond=0, tzinfo=None) + timedelta(days=3)
+    made = await world.subscribed(anchor=f"{whole.isoformat()}{fraction}{offset}")
+    assert made["anchor_local"] == whole.isoformat()
+    assert instant(made["next_due_at"]) == whole.replace(tzinfo=UTC)
+
+
+# Each zone's clock goes back once a year: the hour (in Lord Howe half an hour) before it does is shown twice.
+REPEATED = [
+    ("2027-10-31T00:00:00Z", "Europe/Berlin", "2027-10-31T01:00:00+00:00"),
+    ("2027-10-31T00:30:00Z", "Europe/Berlin", "2027-10-31T01:30:00+00:00"),
+    ("2027-10-31T02:59:59+02:00", "Europe/Berlin", "2027-10-31T01:59:59+00:00"),
+    ("2027-11-07T01:30:00-04:00", "America/New_York", "2027-11-07T06:30:00+00:00"),
+    ("2027-04-03T14:45:00Z", "Australia/Lord_Howe", "2027-04-03T15:15:00+00:00"),
+]
+
+
+async def subscribe(world: ApiWorld, anchor: str, time_zone: str) -> Any:
+    customer = await world.made("/v1/customers", CUSTOMER)
+    plan = await world.made("/v1/plans", PLAN)
+    body = {"customer_id": customer["id"], "plan_id": plan["id"], "anchor": anchor, "time_zone": time_zone}
+    return await world.client.post("/v1/subscriptions", json=body)
+
+
+@pytest.mark.parametrize(("anchor", "zone", "later"), REPEATED)
+async def test_an_instant_in_a_repeated_hour_that_no_local_time_names_is_refused(
+    world: ApiWorld, anchor: str, zone: str, later: str
+) -> None:
+    refused = await subscribe(world, anchor, zone)
+    assert refused.status_code == 422, refused.text
+    problem = refused.json()
+    assert problem["type"].endswith("/anchor-refused")
+    assert later in problem["detail"], "the instant that the clock shows later, and which can be named"
+    accepted = await subscribe(world, later, zone)
+    assert accepted.status_code == 201
+    assert instant(accepted.json()["next_due_at"]) == instant(later)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "zone"),
+    [
+        ("2027-10-30T23:59:59Z", "Europe/Berlin"),
+        ("2027-10-31T01:00:00Z", "Europe/Berlin"),
+        ("2027-03-28T00:59:59Z", "Europe/Berlin"),
+        ("2027-03-28T01:00:00Z", "Europe/Berlin"),  # the first instant after the hour that is left out
+        ("2027-03-28T01:30:00Z", "Europe/Berlin"),
+        (
+            "2027-03-28T02:30:00+01:00",
+            "Europe/Berlin",
+        ),  # an instant, though the local time with this name is left out
+        ("2027-10-31T00:30:00Z", "UTC"),
+        ("2027-10-31T00:30:00Z", "Asia/Tokyo"),
+    ],
+)
+async def test_every_other_instant_is_kept_to_the_second(world: ApiWorld, anchor: str, zone: str) -> None:
+    made = await subscribe(world, anchor, zone)
+    assert made.status_code == 201, made.text
+    assert instant(made.json()["next_due_at"]) == instant(anchor)
+
+
+async def test_a_local_time_that_a_clock_leaves_out_or_repeats_is_read_as_documented(world: ApiWorld) -> None:
+    left_out = await subscribe(world, "2027-03-28T02:30", "Europe/Berlin")
+    assert instant(left_out.json()["next_due_at"]) == instant("2027-03-28T01:30:00+00:00")
+    repeated = await subscribe(world, "2027-10-31T02:30", "Europe/Berlin")
+    assert instant(repeated.json()["next_due_at"]) == instant("2027-10-31T01:30:00+00:00")
+
+
+async def test_without_an_anchor_a_repeated_hour_means_its_later_showing(
+    migrated_server: PostgresServer,
+) -> None:
+    async with api_world(migrated_server) as world:
+        to = instant("2027-10-31T00:30:00+00:00") - await business_now(world)
+        await world.made("/v1/test_clock", {"advance_s": to.total_seconds(), "rate": 0})
+        made = await world.subscribed(time_zone="Europe/Berlin")
+        assert made["anchor_local"].startswith("2027-10-31T02:3")
+        late = instant(made["next_due_at"]) - await business_now(world)
+        assert timedelta(minutes=59) < late <= timedelta(hours=1)

@@ -164,7 +164,13 @@ class PostgresAccountsTransaction(PostgresTickets):
     async def _explain_refusal(self, subscription: NewSubscription) -> NoReturn:
         if await self._exists(subscriptions, subscription.id):
             raise AlreadyMade("subscription", subscription.id)
-        names = {"customer_id": subscription.customer_id, "plan_id": subscription.plan_id}
+        anchor = subscription.anchor
+        names = {
+            "customer_id": subscription.customer_id,
+            "plan_id": subscription.plan_id,
+            "anchor_at": anchor if anchor is not None and anchor.tzinfo is not None else None,
+            "time_zone": subscription.time_zone,
+        }
         why = (await self.connection.execute(sql.WHY_NO_SUBSCRIPTION, names)).one()
         if not why.customer_exists:
             raise UnknownReference("customer_id", subscription.customer_id)
@@ -172,6 +178,12 @@ class PostgresAccountsTransaction(PostgresTickets):
             raise UnknownReference("plan_id", subscription.plan_id)
         if not why.plan_active:
             raise PlanArchived(f"plan {subscription.plan_id} is archived: choose an active plan")
+        if why.shown_again_at is not None and why.shown_again_at != anchor:
+            raise AnchorRefused(
+                f"at that instant a clock in {subscription.time_zone} shows {why.anchor_local.isoformat()}, and shows it"
+                f" again at {why.shown_again_at.isoformat()}; periods are counted from the later one: name that instant,"
+                " or one outside the repeated hour"
+            )
         raise AnchorRefused(
             "the first billing period must still run at business time now"
             f" ({why.business_now.isoformat()}), and begin within ten years from it"

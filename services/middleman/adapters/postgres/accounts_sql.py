@@ -8,7 +8,8 @@ from middleman.ports.accounts import Subscription
 # A subscription copies price and interval from its plan, in one statement with the checks that allow it.
 # A name that is taken makes none: the row that has it is another request's, or an earlier one's of this key.
 # An anchor may lie in the past only while its first billing period still runs (nobody is billed for a
-# period that had ended before they subscribed), and at most ten years ahead.
+# period that had ended before they subscribed), and at most ten years ahead. An anchor that is given as an instant is
+# kept to the second, or refused: one in an hour that the zone's clock repeats has no local time that leads back to it.
 ADD_SUBSCRIPTION = text("""
     WITH given AS (
         SELECT c.id AS customer_id, p.id AS plan_id, p.amount_minor, p.currency, p.interval_unit, p.interval_count,
@@ -21,6 +22,9 @@ ADD_SUBSCRIPTION = text("""
         SELECT *, period_boundary(anchor_local, :time_zone, interval_unit, interval_count, 0) AS begins_at
         FROM given
         WHERE period_boundary(anchor_local, :time_zone, interval_unit, interval_count, 1) > business_now()
+          AND (CAST(:anchor_at AS timestamptz) IS NULL
+               OR period_boundary(anchor_local, :time_zone, interval_unit, interval_count, 0)
+                  = date_trunc('second', CAST(:anchor_at AS timestamptz)))
           AND period_boundary(anchor_local, :time_zone, interval_unit, interval_count, 0)
               <= business_now() + interval '10 years'
     )
@@ -39,7 +43,9 @@ WHY_NO_SUBSCRIPTION = text("""
     SELECT EXISTS (SELECT FROM customers WHERE id = :customer_id) AS customer_exists,
            EXISTS (SELECT FROM plans WHERE id = :plan_id) AS plan_exists,
            (SELECT active FROM plans WHERE id = :plan_id) AS plan_active,
-           business_now() AS business_now
+           business_now() AS business_now,
+           CAST(:anchor_at AS timestamptz) AT TIME ZONE :time_zone AS anchor_local,
+           CAST(:anchor_at AS timestamptz) AT TIME ZONE :time_zone AT TIME ZONE :time_zone AS shown_again_at
 """)
 
 # Ending a subscription takes two statements on purpose. The first locks the row, after any claim that holds

@@ -23,16 +23,51 @@ AttemptIdField = Annotated[
     str, StringConstraints(strict=True, pattern="^at_[0-9a-z]{1,40}_[0-9]{1,9}_[0-9]{1,9}$")
 ]
 
-Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200, pattern=_PRINTABLE)]
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank: leave it out, or give a name")
+    return value
+
+
+# Of the processor's 256 characters. It refuses text that is only space, and so does every reader of an invoice.
+Name = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=200, pattern=_PRINTABLE),
+    AfterValidator(_not_blank),
+]
+
+# The processor takes no address without a domain below a top-level one (a@localhost), and ASCII only. Labels and the
+# top-level domain are as in RFC 1123, section 2.1, and RFC 3696, section 2; the local part as in HTML's input field, up to
+# the 64 characters of RFC 5321.
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL_PATTERN = (
+    rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@({_LABEL}\.)+[A-Za-z]([A-Za-z0-9-]{{0,61}}[A-Za-z0-9])$"
+)
+_EMAIL = re.compile(_EMAIL_PATTERN.removeprefix("^").removesuffix("$"), re.ASCII)
+
+
+def _address(value: str) -> str:
+    if not _EMAIL.fullmatch(value):
+        raise ValueError(
+            "must be an address such as ada@example.com: ASCII, and with a domain that is more than one name"
+        )
+    return value
+
+
 Email = Annotated[
     str,
-    StringConstraints(
-        strict=True,
-        min_length=3,
-        max_length=254,
-        pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
+    StringConstraints(strict=True, min_length=3, max_length=254),
+    AfterValidator(_address),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 3,
+            "maxLength": 254,
+            "pattern": _EMAIL_PATTERN,
+            "examples": ["ada@example.com"],
+        }
     ),
-    Field(examples=["ada@example.com"]),
 ]
 PaymentMethodField = Annotated[
     str,
@@ -113,9 +148,11 @@ Metadata = Annotated[
 ]
 
 _INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
-_ANCHOR_PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+_ANCHOR_PATTERN = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
 _ANCHOR = re.compile(_ANCHOR_PATTERN, re.ASCII)
 
 
@@ -132,7 +169,7 @@ def _anchor(value: Any) -> datetime | None:
         raise ValueError(
             "must be an instant such as 2026-01-31T09:00:00Z, or a local time such as 2026-01-31T09:00"
         )
-    return _moment(value)
+    return _moment(value).replace(microsecond=0)
 
 
 def _moment(text: str) -> datetime:
@@ -154,8 +191,11 @@ Anchor = Annotated[
     WithJsonSchema(
         {
             "anyOf": [{"type": "string", "pattern": f"^{_ANCHOR_PATTERN}$"}, {"type": "null"}],
-            "description": "When the first billing period begins: an instant, or a local time in `time_zone`. Its"
-            " first period must still run now, and begin within ten years. Left out: now, in whole seconds.",
+            "description": "When the first billing period begins: an instant, or a local time in `time_zone`, of"
+            " which whole seconds are kept. Its first period must still run now, and begin within ten years. Periods"
+            " are counted on the wall clock: a local time that the clock shows twice is the later of the two, one that"
+            " it leaves out is read with the offset before the change, and an instant that the clock shows again later"
+            " is refused. Left out: now, in whole seconds; within an hour that the clock repeats, the later showing.",
             "examples": ["2026-01-31T09:00:00Z", "2026-01-31T09:00"],
         }
     ),
