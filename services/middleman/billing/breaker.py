@@ -49,7 +49,7 @@ class BreakerTuning:
     once_per_s: float = 600.0  # a subject counts once within this time
     probe_first_s: float = 5.0
     probe_max_s: float = 60.0  # the pause between probes doubles up to this
-    probe_again_s: float = 1.0  # after an answer that decides nothing
+    probe_again_s: float = 1.0  # after a refusal of the payer, which decides nothing
     claim_after_s: float = 2.0  # a probe that no open attempt has taken is claimed after this
 
 
@@ -71,7 +71,6 @@ class _Kind(Enum):
     NORMAL = "normal"
     FAULT = "fault"
     REFUSAL = "refusal"
-    REMEMBERED = "remembered"
     NO_EVIDENCE = "no_evidence"
 
 
@@ -144,6 +143,7 @@ class _Circuit:
         self._opened_at_s: float | None = None
         self._probe_at_s = 0.0
         self._claimed_at_s = -math.inf
+        self._by_refusals = False
         self._pause_s = tuning.probe_first_s
         observer.breaker(step, False)
 
@@ -182,9 +182,7 @@ class _Circuit:
             if go.probe:
                 self._probed(kind, now_s)
             return
-        if kind in (_Kind.NO_EVIDENCE, _Kind.REMEMBERED) or (
-            kind is not _Kind.NORMAL and not self._is_new(subject, now_s)
-        ):
+        if kind is _Kind.NO_EVIDENCE or (kind is not _Kind.NORMAL and not self._is_new(subject, now_s)):
             return
         self._latest.append((now_s, kind))
         if kind is not _Kind.NORMAL:
@@ -196,14 +194,15 @@ class _Circuit:
                 assert self._opened_at_s is not None
                 log.warning("breaker.closed", step=self._step, open_for_s=round(now_s - self._opened_at_s, 1))
                 self.reset()
-            case _Kind.FAULT:
+            case _Kind.REFUSAL if not self._by_refusals:
+                self._probe_at_s = now_s + self._tuning.probe_again_s
+            case _Kind.FAULT | _Kind.REFUSAL:
                 self._pause_s = min(self._pause_s * 2, self._tuning.probe_max_s)
                 self._probe_at_s = now_s + self._pause_s
-            case _Kind.REMEMBERED:
-                # Many attempts may have such an answer waiting, and none of them may stand in the way of a real probe.
+            case _Kind.NO_EVIDENCE:
+                # Many attempts may have trouble of their own, or a remembered answer waiting. They are tried one after
+                # another, since none of them may stand in the way of a probe that decides.
                 self._probe_at_s = now_s
-            case _Kind.REFUSAL | _Kind.NO_EVIDENCE:
-                self._probe_at_s = now_s + self._tuning.probe_again_s
 
     def _is_new(self, subject: str, now_s: float) -> bool:
         """Whether a refusal about this subject is evidence; remembers it."""
@@ -226,6 +225,7 @@ class _Circuit:
         if not jumped and not nobody:
             return
         self._opened_at_s = now_s
+        self._by_refusals = not jumped
         self._pause_s = tuning.probe_first_s
         self._probe_at_s = now_s + self._pause_s
         self._observer.breaker(self._step, True)
@@ -242,7 +242,5 @@ def _kind(answer: object) -> _Kind:
             return _Kind.FAULT
         case Refused(replayed=False):
             return _Kind.REFUSAL
-        case OperatorFault() | Refused():
-            return _Kind.REMEMBERED
         case _:
             return _Kind.NO_EVIDENCE

@@ -161,24 +161,44 @@ def test_a_probe_that_is_answered_normally_closes_it(
     assert logs[-1]["event"] == "breaker.closed"
 
 
-def test_a_probe_that_is_answered_from_memory_is_followed_by_another_at_once() -> None:
+@pytest.mark.parametrize("answer", [REMEMBERED, Unknown("timeout"), NotSent("no_connection")])
+def test_a_probe_that_says_nothing_about_now_is_followed_by_another_at_once(answer: object) -> None:
     desk = Desk().opened()
     desk.until_probe()
     for _ in range(100):
-        assert desk.call(REMEMBERED) == Go(probe=True), (
-            "a hundred such attempts hold the real probe up for no time"
-        )
+        assert desk.call(answer) == Go(probe=True), "a row of them holds the real probe up for no time"
     desk.call(PAID)
     assert not desk.breaker.is_open
 
 
-@pytest.mark.parametrize("answer", [MISSING, Unknown("timeout"), NotSent("no_connection")])
-def test_a_probe_that_decides_nothing_is_followed_by_another_soon(answer: object) -> None:
+def test_probes_go_one_after_another_and_never_side_by_side() -> None:
     desk = Desk().opened()
     desk.until_probe()
-    desk.call(answer)
+    first = desk.breaker.admit("confirm")
+    assert isinstance(first, Go)
+    assert isinstance(desk.breaker.admit("confirm"), Wait)
+    desk.breaker.answered("confirm", "pi_first", REMEMBERED, first)
+    assert desk.breaker.admit("confirm") == Go(probe=True)
+
+
+def test_a_payers_refusal_decides_nothing_where_the_account_was_refused() -> None:
+    desk = Desk().opened()
+    desk.until_probe()
+    desk.call(MISSING)
     assert desk.breaker.is_open
     assert desk.breaker.admit("confirm") == Wait(TUNING.probe_again_s)
+
+
+def test_with_the_key_of_another_account_payers_are_refused_ever_more_rarely() -> None:
+    desk = Desk()
+    for _ in range(TUNING.refusals):
+        desk.call(MISSING)
+    assert desk.breaker.is_open
+    refused = 0
+    for _ in range(600):
+        refused += isinstance(desk.call(MISSING), Go)
+        desk.clock.now_s += 1.0
+    assert refused <= 13, "each of them is a decline that dunning tries again tomorrow"
 
 
 def test_a_probe_whose_answer_never_comes_is_followed_by_another() -> None:
