@@ -102,7 +102,7 @@ async def filled(migrated_server: PostgresServer) -> AsyncIterator[tuple[AsyncEn
         (_attempts(status="requires_action"), "payment_attempts_by_status"),
         (_attempts(status="canceled"), "payment_attempts_by_status"),
         (_attempts(invoice_id=InvoiceId("in_s7_0")), "payment_attempts_"),
-        (_events(), "events_pkey"),
+        (_events(), "events_in_order"),
         (_events(kind="term.started"), "events_of_kind"),
         (_events(kind="term.started", newest_first=False), "events_of_kind"),
         (_events(kind="never.happened"), "events_of_kind"),

@@ -87,7 +87,7 @@ def translated(term: Term | None = None) -> Iterator[None]:
     except Exception as error:
         if sqlstate(error) == STALE_TERM:
             number = "?" if term is None else str(term.number)
-            raise StaleTerm(f"the database refused term {number}: a later one has begun") from error
+            raise StaleTerm(f"the database refused term {number}: {_told(error)}") from error
         if isinstance(error, TakesNoWrites) or sqlstate(error) == _READ_ONLY:
             raise ReadOnlyServer(
                 "the database server takes no writes: it is a standby, or default_transaction_read_only is on"
@@ -114,6 +114,12 @@ def reason_of(error: BaseException) -> str:
     """What the server said, in one line and without the statement, which may carry a password."""
     origin = getattr(error, "orig", None) or error
     return (str(origin.__cause__ or origin).strip() or type(error).__name__).split("\n")[0][:300]
+
+
+def _told(error: Exception) -> str:
+    """What the fence said: a later term has begun, or the database has failed over within this one."""
+    said = reason_of(error)
+    return said if "timeline" in said else f"a later one has begun ({said})"
 
 
 def _first_line(error: BaseException) -> str:

@@ -40,7 +40,7 @@ from middleman.ports.records import (
 )
 from middleman.ports.store import StoreUnavailable
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0010"
 """The newest migration this code knows, and the oldest it can work with. Equal to Alembic's head, by test."""
 
 _UNDEFINED_TABLE = "42P01"
@@ -53,9 +53,17 @@ SELECT (SELECT version_num FROM alembic_version) AS revision,
        current_setting('transaction_read_only')::boolean AS is_read_only
 """)
 
-# A seq is handed out before its transaction commits, so a later seq can become visible first. Events of
-# transactions older than every one still running can no longer be overtaken.
-_SETTLED_EVENTS = text("age(events.xmin) > age(pg_snapshot_xmin(pg_current_snapshot())::xid)")
+# Guarantees: a reader that follows the log skips nothing. A seq is handed out before its transaction commits, so a lower
+# one may become visible later; events are therefore in the order of (xact_id, seq), and the log ends before the oldest
+# transaction of this database that is at work in the statement's snapshot. All that becomes visible later comes after.
+_SETTLED_EVENTS = text("events.xact_id < (SELECT oldest_writer(pg_current_snapshot()))")
+# The caller names an event by its seq. Where that event was deleted, the one before it (after it) takes its place.
+_AFTER_EVENT = text("""(events.xact_id, events.seq) > (
+    coalesce((SELECT p.xact_id FROM events p WHERE p.seq <= :after_seq ORDER BY p.seq DESC LIMIT 1), '0'),
+    coalesce((SELECT p.seq FROM events p WHERE p.seq <= :after_seq ORDER BY p.seq DESC LIMIT 1), 0))""")
+_BEFORE_EVENT = text("""(events.xact_id, events.seq) < (
+    (SELECT p.xact_id FROM events p WHERE p.seq >= :after_seq ORDER BY p.seq LIMIT 1),
+    (SELECT p.seq FROM events p WHERE p.seq >= :after_seq ORDER BY p.seq LIMIT 1))""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +186,11 @@ class PostgresRecords:
     async def events(
         self, after_seq: int | None, limit: int, *, newest_first: bool, kind: str | None, subject: str | None
     ) -> Page[EventRecord]:
-        seq = events.c.seq
-        statement = select(*rows.EVENT).order_by(seq.desc() if newest_first else seq)
+        order = (events.c.xact_id, events.c.seq)
+        statement = select(*rows.EVENT).order_by(*(each.desc() if newest_first else each for each in order))
         if after_seq is not None:
-            statement = statement.where(seq < after_seq if newest_first else seq > after_seq)
+            position = _BEFORE_EVENT if newest_first else _AFTER_EVENT
+            statement = statement.where(position.bindparams(after_seq=after_seq))
         if not newest_first:
             statement = statement.where(_SETTLED_EVENTS)
         if kind is not None:

@@ -22,8 +22,19 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.types import UserDefinedType
 
 METADATA = MetaData()
+
+
+class Xid8(UserDefinedType[str]):
+    """A transaction's id of 64 bits, which is never used again. Compared by the database, and not read here."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
 
 _NOW = text("now()")
 _CLOCK = text("clock_timestamp()")
@@ -323,6 +334,7 @@ fence = Table(
     Column("uid", UUID, nullable=False),
     Column("holder", Text, nullable=False),
     Column("raised_at", _AT, nullable=False, server_default=_CLOCK),
+    Column("timeline", BigInteger, nullable=False),
 )
 
 replicas = Table(
@@ -347,9 +359,11 @@ events = Table(
     Column("subject", Text, nullable=False),
     Column("subscription_id", Text),
     Column("data", JSONB, nullable=False, server_default=_EMPTY),
+    Column("xact_id", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
     _check("events", "kind_is_noun_verb", r"kind ~ '^[a-z_]+\.[a-z_]+$'"),
-    Index("events_of_subject", "subject", "seq"),
-    Index("events_of_kind", "kind", "seq"),
+    Index("events_in_order", "xact_id", "seq", unique=True),
+    Index("events_of_subject", "subject", "xact_id", "seq"),
+    Index("events_of_kind", "kind", "xact_id", "seq"),
 )
 
 api_keys = Table(
