@@ -1,5 +1,6 @@
 """Two PostgreSQL servers behind one address: a primary, a hot standby of it, and a failover between them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class Failover:
             await self.standby.until_caught_up()
         await self.primary.stop(mode="immediate")
         await self.standby.promote()
+        connection = await self.standby.connect()
+        await connection.execute("ALTER SYSTEM RESET primary_conninfo")
+        await connection.close()
         self.primary.follow(self.standby)
         await self.primary.start()
         self.primary, self.standby = self.standby, self.primary
@@ -55,7 +59,15 @@ class Failover:
     async def stop_replication(self) -> None:
         """The standby gets nothing more: what commits from now on is lost in a failover."""
         await self.standby.until_caught_up()
-        await self.standby.fetch("SELECT pg_wal_replay_pause()")
+        connection = await self.standby.connect()
+        try:
+            await connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            await connection.execute("SELECT pg_reload_conf()")
+            async with asyncio.timeout(20):
+                while await connection.fetchval("SELECT count(*) FROM pg_stat_wal_receiver"):  # noqa: ASYNC110  # the server sets no event of ours
+                    await asyncio.sleep(0.02)
+        finally:
+            await connection.close()
 
 
 @asynccontextmanager

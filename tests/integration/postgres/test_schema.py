@@ -24,7 +24,9 @@ COLUMNS = """
 """
 
 
-@pytest.mark.filterwarnings("ignore:Did not recognize type .xid8")  # SQLAlchemy has no name for it: schema.Xid8
+@pytest.mark.filterwarnings(
+    "ignore:Did not recognize type .xid8"
+)  # SQLAlchemy has no name for it: schema.Xid8
 async def test_alembic_finds_nothing_to_migrate(database: Database) -> None:
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), METADATA))
