@@ -98,6 +98,24 @@ async def test_a_repeat_while_the_first_waits_for_the_processor_is_409(world: Ap
     assert late.content == answer.content
 
 
+async def test_a_request_whose_reservation_the_database_lost_is_undone_and_can_be_repeated(
+    world: ApiWorld,
+) -> None:
+    """As after a failover between its two transactions. An effect without its answer would be made again."""
+    key = {"Idempotency-Key": "lost"}
+    arrived, go_on = await holding(world)
+    first = asyncio.create_task(world.first.client.post("/v1/customers", json=CUSTOMER, headers=key))
+    await asyncio.wait_for(arrived.wait(), 10)
+    async with world.database.connect() as owner:
+        await owner.execute("DELETE FROM api_idempotency_keys WHERE key = 'lost'")
+    go_on.set()
+    assert (await first).status_code == 503
+    before = await count(world, "SELECT count(*) FROM customers")
+    again = await world.second.client.post("/v1/customers", json=CUSTOMER, headers=key)
+    assert again.status_code == 201
+    assert await count(world, "SELECT count(*) FROM customers") == before + 1
+
+
 async def expire_hold(world: ApiWorld, key: str) -> None:
     async with world.database.connect() as owner:
         await owner.execute("UPDATE api_idempotency_keys SET locked_until = now() WHERE key = $1", key)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from middleman.adapters.postgres import accounts_sql as sql
 from middleman.adapters.postgres.errors import sqlstate
 from middleman.ports.once import Answer, ProcessorStep, Reservation, Ticket, TicketInUse, TicketReused
+from middleman.ports.store import StoreUnavailable
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -62,9 +63,12 @@ class PostgresTickets:
         return Answer(row.response_status, bytes(row.response_body), replayed=True)
 
     async def remember(self, ticket: Ticket, answer: Answer) -> None:
-        await self.connection.execute(
+        remembered = await self.connection.execute(
             sql.REMEMBER, _named(ticket) | {"status": answer.status, "body": answer.body}
         )
+        if remembered.rowcount == 0:
+            # Committing the effect without its answer would let the repeat make the same thing again.
+            raise StoreUnavailable(f"the database has lost the reservation of key {ticket.key!r}")
 
     async def use_key_no(self, ticket: Ticket, step: ProcessorStep, key_no: int) -> int:
         statement = sql.USE_CUSTOMER_KEY_NO if step == "customer" else sql.USE_ATTACH_KEY_NO
