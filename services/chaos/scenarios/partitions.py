@@ -36,7 +36,7 @@ class Lack:
 
 
 ETCD = Lack((Side.ETCD,), ("lease", "election key"))
-POSTGRES = Lack((Side.POSTGRES,), ("StoreUnavailable",))
+POSTGRES = Lack((Side.POSTGRES,), ("the database was away",))
 PROCESSOR = Lack((Side.PROCESSOR,), ("processor",))
 ALL = Lack(EVERYTHING, ("lease", "election key"), ends_first=False)
 

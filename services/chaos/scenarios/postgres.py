@@ -58,7 +58,7 @@ async def freeze(stage: Stage) -> None:
     before = await _committed(stage)
     async with frozen(stage, POSTGRES) as fault:
         await expect_silent(stage, POSTGRES, fault)
-        await expect_stood_down(stage, leader, fault, words=("StoreUnavailable",))
+        await expect_stood_down(stage, leader, fault, words=("the database was away",))
         await asyncio.sleep(LAST_CALLS_S)
         calls = await charging_calls(stage)
         await asyncio.sleep(max(0.0, FREEZE_S - (now() - fault.began_at).total_seconds()))

@@ -8,6 +8,9 @@ from middleman.ports.clock import Clock
 from middleman.ports.store import FencedTransaction, Store, StoreUnavailable
 from middleman.ports.term import Term
 
+LAST_TRY_S = 0.5
+"""The least time that a try gets. The limit may be exceeded by so much."""
+
 
 class Patience:
     """Shared by all who write in one term: one transaction that commits makes it whole again.
@@ -33,7 +36,8 @@ class Patience:
         """
         began_s = self._clock.boottime_s()
         waited_since_s = began_s if self._tried_since_s is None else self._tried_since_s
-        left_s = waited_since_s + self._limit_s - began_s
+        # A writer that paused until after the limit gets one last, short try: the database may be back.
+        left_s = max(waited_since_s + self._limit_s - began_s, LAST_TRY_S)
         try:
             try:
                 async with (

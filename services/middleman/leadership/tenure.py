@@ -11,6 +11,7 @@ from middleman.leadership.timing import LifeTiming
 from middleman.ports.coordinator import Candidacy
 from middleman.ports.errors import ProcessorUnreachable, StaleTerm, TrustLost
 from middleman.ports.office import DRAINED
+from middleman.ports.store import StoreUnavailable
 from middleman.ports.term import Term
 from middleman.ports.trust import Trust
 
@@ -23,7 +24,8 @@ class Lead(Protocol):
     It returns only after ``draining`` is set: then it claims nothing more, lets calls in flight end,
     settles them and returns. It is cancelled when the lease is lost, must unwind at once, and starts
     no call to the processor without `Trust.require` right before it. It raises `StaleTerm` when the
-    database refuses its term, and `ProcessorUnreachable` when another replica should try.
+    database refuses its term, `StoreUnavailable` when the database was away for too long, and
+    `ProcessorUnreachable` when another replica should try.
     """
 
     async def __call__(self, term: Term, trust: Trust, draining: asyncio.Event) -> None:
@@ -102,6 +104,9 @@ def _reason(work: asyncio.Task[None], lost: asyncio.Task[str], *, draining: bool
             return str(error)
         case ProcessorUnreachable() as error:
             raise error
+        case StoreUnavailable() as error:
+            log.warning("pipeline.gave_up", reason=str(error))
+            return f"the database was away for too long: {error}"
         case error:
             log.error("pipeline.crashed", exc_info=error)
             return f"the pipeline failed: {type(error).__name__}: {error}"

@@ -69,3 +69,19 @@ async def test_one_transaction_that_commits_makes_up_for_one_that_failed_however
     began_s = loop.time()
     await write(patience, MemoryStore(fail={"commit": 1}))
     assert loop.time() == began_s, "a new trouble, with all of the time left"
+
+
+@in_virtual_time
+async def test_a_try_that_begins_after_patience_has_run_out_is_the_last_and_counts_when_it_is_answered() -> (
+    None
+):
+    patience, loop = Patience(VirtualClock(), LIMIT_S), asyncio.get_running_loop()
+    await write(patience, MemoryStore(fail={"commit": 1}))
+    await asyncio.sleep(LIMIT_S + 0.7)
+    await write(patience, MemoryStore())  # the database is back
+    began_s = loop.time()
+    await write(patience, MemoryStore(fail={"commit": 1}))
+    await asyncio.sleep(LIMIT_S + 0.7)
+    with pytest.raises(StoreUnavailable, match=r"no answer within 0\.5 s"):
+        await write(patience, MemoryStore(answers_after_s=FOR_EVER_S))
+    assert loop.time() - began_s == pytest.approx(LIMIT_S + 0.7 + 0.5)

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 
 import pytest
+from structlog.testing import capture_logs
 from tests.support.fake_coordinator import LinkMode
 from tests.support.replica_world import LEASE, LIFE, world
 from tests.support.virtual_time import in_virtual_time
@@ -11,6 +12,7 @@ from tests.support.virtual_time import in_virtual_time
 from middleman.leadership.observer import Role
 from middleman.leadership.tenure import PipelineStuck
 from middleman.ports.errors import OfficeUnavailable, StaleTerm, TrustLost
+from middleman.ports.store import StoreUnavailable
 from middleman.ports.term import Term
 from middleman.ports.trust import Trust
 
@@ -189,6 +191,24 @@ async def test_a_crashed_pipeline_hands_over_to_another_replica() -> None:
         assert second.witness.role is Role.LEADER
         assert "the pipeline failed: ZeroDivisionError" in first.witness.reasons[0]
         assert first.witness.role is Role.FOLLOWER
+
+
+@in_virtual_time
+async def test_a_database_that_is_away_for_too_long_is_logged_as_that_in_one_line() -> None:
+    async def wait_in_vain(term: Term, trust: Trust, draining: asyncio.Event) -> None:
+        raise StoreUnavailable("no answer within 10.0 s")
+
+    with capture_logs() as logs:
+        async with world() as w:
+            leader = w.replica("r1")
+            leader.pipeline.body = wait_in_vain
+            await leader.witness.until(Role.LEADER)
+            await leader.witness.until(Role.STOOD_DOWN)
+            assert leader.witness.reasons == ["the database was away for too long: no answer within 10.0 s"]
+    assert "pipeline.crashed" not in {each["event"] for each in logs}
+    [gave_up] = [each for each in logs if each["event"] == "pipeline.gave_up"]
+    assert gave_up["log_level"] == "warning"
+    assert "exc_info" not in gave_up
 
 
 @in_virtual_time
