@@ -19,6 +19,7 @@ from middleman.ports.store import (
     ParkedNotice,
     PendingNotice,
     SettledAttempt,
+    Standing,
     StoreRefused,
     StoreUnavailable,
     UnknownAttempt,
@@ -52,6 +53,8 @@ class MemoryStore:
     parks: list[ParkedAttempt] = field(default_factory=list)
     notice_parks: list[ParkedNotice] = field(default_factory=list)
     keys: list[NextKeys] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)  # attempts and invoices that a failover has lost
+    refuses: set[str] = field(default_factory=set)
     raises: BaseException | None = None
     answers_after_s: float = 0.0
 
@@ -65,6 +68,8 @@ class MemoryStore:
         self.refuse("commit")
 
     def refuse(self, kind: str) -> None:
+        if kind in self.refuses:
+            raise StoreRefused(f"{kind}: violates a constraint")
         if self.fail.get(kind, 0) > 0:
             self.fail[kind] -= 1
             raise StoreUnavailable(f"{kind}: no answer")
@@ -149,9 +154,10 @@ class MemoryTransaction:
 
     async def bind(self, bindings: Sequence[Binding]) -> Mapping[InvoiceId, PaymentIntentId]:
         self.store.refuse("bind")
-        for binding in bindings:
+        known = [binding for binding in bindings if binding.invoice_id not in self.store.lost]
+        for binding in known:
             self.store.bound.setdefault(binding.invoice_id, binding.payment_intent_id)
-        return {binding.invoice_id: self.store.bound[binding.invoice_id] for binding in bindings}
+        return {binding.invoice_id: self.store.bound[binding.invoice_id] for binding in known}
 
     async def mark_unknown(self, attempts: Sequence[UnknownAttempt]) -> None:
         self.store.refuse("mark_unknown")
@@ -159,9 +165,24 @@ class MemoryTransaction:
 
     async def settle(self, settled: Sequence[SettledAttempt]) -> int:
         self.store.refuse("settle")
-        fresh = [each for each in settled if self.store.open.pop(each.attempt_id, None) is not None]
+        known = [each for each in settled if each.attempt_id not in self.store.lost]
+        fresh = [each for each in known if self.store.open.pop(each.attempt_id, None) is not None]
         self.store.settled += fresh
         return len(fresh)
+
+    async def standings(self, attempts: Collection[AttemptId]) -> Mapping[AttemptId, Standing]:
+        self.store.refuse("standings")
+        found = {
+            each.attempt_id: Standing(
+                each.settlement.attempt_status.value, each.outcome.charge_id, PaymentIntentId("pi_bound")
+            )
+            for each in self.store.settled
+        }
+        found |= {
+            each: Standing("open", None, self.store.bound.get(attempt.invoice_id))
+            for each, attempt in self.store.open.items()
+        }
+        return {each: found[each] for each in attempts if each in found and each not in self.store.lost}
 
     def _refuse_odd_ones(self, chosen: Sequence[OpenAttempt]) -> None:
         if any(each.subscription_id in self.store.odd for each in chosen):

@@ -1,6 +1,6 @@
 """The writes of single attempts, gathered into fenced transactions."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -9,10 +9,11 @@ from middleman.billing.batcher import Batcher
 from middleman.billing.observer import BillingObserver
 from middleman.billing.parking import ParkingPolicy
 from middleman.billing.patience import Patience
-from middleman.domain.attempts import DefiniteOutcome, settle
+from middleman.domain.attempts import AttemptStatus, DefiniteOutcome, settle
 from middleman.domain.dunning import DunningPolicy
-from middleman.domain.ids import PaymentIntentId
+from middleman.domain.ids import AttemptId, PaymentIntentId
 from middleman.ports.clock import Clock
+from middleman.ports.errors import StaleTerm
 from middleman.ports.store import (
     Binding,
     FencedTransaction,
@@ -23,7 +24,9 @@ from middleman.ports.store import (
     ParkedNotice,
     PendingNotice,
     SettledAttempt,
+    Standing,
     Store,
+    StoreRefused,
     StoreUnavailable,
     UnknownAttempt,
 )
@@ -149,22 +152,43 @@ class FencedLedger:
 
     async def _flush_bindings(self, bindings: Sequence[Binding]) -> Sequence[PaymentIntentId]:
         recorded = await self._fenced("bind", len(bindings), lambda tx: tx.bind(bindings))
+        for binding in bindings:
+            if binding.invoice_id not in recorded:
+                raise self._contradicted(binding.invoice_id, "the database has lost this invoice")
         return [recorded[binding.invoice_id] for binding in bindings]
 
     async def _flush_unknown(self, attempts: Sequence[UnknownAttempt]) -> Sequence[None]:
-        await self._fenced("unknown", len(attempts), lambda tx: tx.mark_unknown(attempts))
+        named = [each.attempt_id for each in attempts]
+        await self._write_about("unknown", named, lambda tx: tx.mark_unknown(attempts))
         return [None] * len(attempts)
 
     async def _flush_settled(self, settled: Sequence[SettledAttempt]) -> Sequence[None]:
-        await self._fenced("settle", len(settled), lambda tx: tx.settle(settled))
+        async def write(transaction: FencedTransaction) -> Mapping[AttemptId, Standing] | None:
+            if await transaction.settle(settled) == len(settled):
+                return None
+            return await transaction.standings([each.attempt_id for each in settled])
+
+        try:
+            standings = await self._fenced("settle", len(settled), write)
+        except StoreRefused:
+            await self._explain_refusal(settled)
+            raise
+        if standings is not None:
+            for each in settled:
+                self._require_settled(each, standings.get(each.attempt_id))
         return [None] * len(settled)
 
     async def _flush_keys(self, keys: Sequence[NextKeys]) -> Sequence[None]:
-        await self._fenced("keys", len(keys), lambda tx: tx.use_next_keys(keys))
+        named = [each.attempt_id for each in keys]
+        standings = await self._write_about("keys", named, lambda tx: tx.use_next_keys(keys))
+        for attempt_id, standing in standings.items():
+            if not standing.is_open:  # another request for it would be a second try of what is over
+                raise self._contradicted(attempt_id, f"it is settled already, as {standing.status}")
         return [None] * len(keys)
 
     async def _flush_parked(self, parked: Sequence[ParkedAttempt]) -> Sequence[None]:
-        await self._fenced("park", len(parked), lambda tx: tx.park_attempts(parked))
+        named = [each.attempt_id for each in parked]
+        await self._write_about("park", named, lambda tx: tx.park_attempts(parked))
         return [None] * len(parked)
 
     async def _flush_parked_notices(self, parked: Sequence[ParkedNotice]) -> Sequence[None]:
@@ -175,6 +199,52 @@ class FencedLedger:
         # What a try without an answer has opened all the same is not told again: it is found by recovering.
         opened = await self._fenced("heed", len(looks), lambda tx: tx.heed(looks))
         return [opened.get(look.notice_id) for look in looks]
+
+    async def _write_about(
+        self, stage: str, named: Sequence[AttemptId], write: Callable[[FencedTransaction], Awaitable[None]]
+    ) -> Mapping[AttemptId, Standing]:
+        """Write about attempts that must be there; such a write changes no row when it is repeated. How they stand."""
+
+        async def write_and_look(transaction: FencedTransaction) -> Mapping[AttemptId, Standing]:
+            await write(transaction)
+            return await transaction.standings(named)
+
+        standings = await self._fenced(stage, len(named), write_and_look)
+        for attempt_id in named:
+            if attempt_id not in standings:
+                raise self._contradicted(attempt_id, "the database has lost this attempt")
+        return standings
+
+    def _require_settled(self, wanted: SettledAttempt, found: Standing | None) -> None:
+        """Settled with this very outcome is settled, by an earlier try whose answer was lost. All else is an error."""
+        if found is None:
+            raise self._contradicted(wanted.attempt_id, "the database has lost this attempt")
+        if found.is_open:
+            raise self._contradicted(wanted.attempt_id, "it is open although its outcome was written")
+        asked = (wanted.settlement.attempt_status.value, wanted.outcome.charge_id)
+        if (found.status, found.charge_id) != asked:
+            raise self._contradicted(
+                wanted.attempt_id,
+                f"it is settled otherwise: as {found.status} with charge {found.charge_id},"
+                f" not as {asked[0]} with charge {asked[1]}",
+            )
+
+    async def _explain_refusal(self, settled: Sequence[SettledAttempt]) -> None:
+        """Raise StaleTerm where a refusal is the consequence of lost commits: a paid invoice must have its binding."""
+        named = [each.attempt_id for each in settled]
+        standings = await self._fenced("standings", len(named), lambda tx: tx.standings(named))
+        for each in settled:
+            found = standings.get(each.attempt_id)
+            if found is None:
+                raise self._contradicted(each.attempt_id, "the database has lost this attempt")
+            is_paid = each.settlement.attempt_status is AttemptStatus.SUCCEEDED
+            if is_paid and found.is_open and found.payment_intent_id is None:
+                raise self._contradicted(each.attempt_id, "the database has lost the binding of its invoice")
+
+    def _contradicted(self, subject: str, found: str) -> StaleTerm:
+        """The term remembers what the database does not have: its successor begins with what is there."""
+        log.error("ledger.contradicted", token=self._term.number, subject=subject, found=found)
+        return StaleTerm(f"term {self._term.number} and the database differ about {subject}: {found}")
 
     async def _fenced(
         self, stage: str, items: int, write: Callable[[FencedTransaction], Awaitable[ResultT]]

@@ -27,6 +27,9 @@ from middleman.domain.ids import (
 from middleman.domain.money import Money
 from middleman.ports.term import Term
 
+OPEN = "open"
+"""The status of an attempt that is not settled."""
+
 
 class StoreUnavailable(Exception):
     """The database gave no answer, so nothing is known about the transaction: back off and repeat it."""
@@ -124,6 +127,19 @@ class SettledAttempt:
     attempt_id: AttemptId
     outcome: DefiniteOutcome
     settlement: Settlement
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an attempt stands in the database. `payment_intent_id` is the one that its invoice is bound to."""
+
+    status: str
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status == OPEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +248,10 @@ class FencedTransaction(Protocol):
 
     async def settle(self, settled: Sequence[SettledAttempt]) -> int:
         """Record outcomes of attempts that are still open; returns how many were."""
+        ...
+
+    async def standings(self, attempts: Collection[AttemptId]) -> Mapping[AttemptId, Standing]:
+        """How these attempts stand now. One that is not in the database is not in the answer."""
         ...
 
 

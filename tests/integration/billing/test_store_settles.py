@@ -7,11 +7,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from tests.support.database import add_subscriptions
-from tests.support.store_rig import DECLINED, STOLEN, StoreRig, intent_of, paid
+from tests.support.pipeline_rig import CountingObserver, lasting_trust
+from tests.support.store_rig import DECLINED, POLICY, STOLEN, StoreRig, intent_of, paid
 
+from middleman.adapters.system_clock import SystemClock
+from middleman.billing.fenced_ledger import FencedLedger
+from middleman.billing.patience import Patience
 from middleman.domain.attempts import Declined, DefiniteOutcome, RequiresAction
-from middleman.domain.ids import ChargeId
-from middleman.ports.store import Binding, OpenAttempt
+from middleman.domain.ids import AttemptId, ChargeId
+from middleman.ports.errors import StaleTerm
+from middleman.ports.store import Binding, OpenAttempt, Standing
 
 
 async def claimed(
@@ -219,3 +224,39 @@ async def test_an_unknown_outcome_is_noted_and_the_attempt_stays_open(rig: Store
     assert (tried["status"], tried["unknown_reason"]) == ("succeeded", "timeout"), (
         "why it was unknown stays on record"
     )
+
+
+async def test_how_attempts_stand_tells_the_repeated_from_the_lost(rig: StoreRig) -> None:
+    paid_one, open_one = await claimed(rig, 2)
+    await rig.pay(paid_one)
+    async with rig.store.fenced(rig.term) as transaction:
+        found = await transaction.standings(
+            [paid_one.attempt_id, open_one.attempt_id, AttemptId("at_never_0_1")]
+        )
+    assert found == {
+        paid_one.attempt_id: Standing("succeeded", paid(paid_one).charge_id, intent_of(paid_one)),
+        open_one.attempt_id: Standing("open", None, None),
+    }
+
+
+async def test_a_success_whose_binding_was_lost_ends_the_term_as_stale(rig: StoreRig) -> None:
+    """As after the restore of a snapshot of the disk, which begins no new timeline."""
+    [attempt] = await claimed(rig)
+    clock = SystemClock()
+    ledger = FencedLedger(
+        rig.term,
+        rig.store,
+        lasting_trust(clock),
+        POLICY,
+        clock,
+        lambda: 0.5,
+        CountingObserver(),
+        Patience(clock, 10.0),
+        batch_limit=10,
+        linger_s=0.0,
+    )
+    runs = asyncio.gather(*(run() for run in ledger.runs))
+    settling = asyncio.create_task(ledger.settle(attempt, paid(attempt)))
+    with pytest.raises(StaleTerm, match="lost the binding"):
+        await runs
+    settling.cancel()

@@ -1,7 +1,7 @@
 """The writes of single attempts, gathered into fenced transactions that outlive the database's bad moments."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -12,11 +12,18 @@ from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.fenced_ledger import FencedLedger
 from middleman.billing.patience import Patience
-from middleman.domain.attempts import AttemptStatus, Declined, InvoiceStatus, Succeeded
+from middleman.domain.attempts import (
+    AttemptStatus,
+    Declined,
+    DefiniteOutcome,
+    InvoiceStatus,
+    Succeeded,
+    settle,
+)
 from middleman.domain.dunning import DunningPolicy
 from middleman.domain.ids import ChargeId, PaymentIntentId
 from middleman.ports.errors import StaleTerm, TrustLost
-from middleman.ports.store import StoreUnavailable
+from middleman.ports.store import SettledAttempt, StoreRefused, StoreUnavailable
 
 PI = PaymentIntentId("pi_1")
 PATIENCE_S = 10.0
@@ -51,7 +58,7 @@ class Office:
             yield runs
         finally:
             runs.cancel()
-            with suppress(asyncio.CancelledError, StaleTerm, StoreUnavailable, TrustLost):
+            with suppress(asyncio.CancelledError, StaleTerm, StoreRefused, StoreUnavailable, TrustLost):
                 await runs
 
 
@@ -134,4 +141,80 @@ async def test_a_write_is_given_up_when_the_database_stays_away() -> None:
         with pytest.raises(StoreUnavailable):
             async with asyncio.timeout(PATIENCE_S + 2):
                 await runs
+        waiter.cancel()
+
+
+async def ends_stale(office: Office, write: Callable[[FencedLedger], Awaitable[object]], said: str) -> None:
+    async with office.open() as runs:
+        waiter = asyncio.ensure_future(write(office.ledger))
+        with pytest.raises(StaleTerm, match=said):
+            async with asyncio.timeout(PATIENCE_S):
+                await runs
+        assert not waiter.done()
+        waiter.cancel()
+    assert office.observer.settlements == []
+
+
+WRITES: dict[str, Callable[[FencedLedger], Awaitable[object]]] = {
+    "bind": lambda ledger: ledger.bind(an_attempt(), PI),
+    "settle": lambda ledger: ledger.settle(an_attempt(), PAID),
+    "mark_unknown": lambda ledger: ledger.mark_unknown(an_attempt(), "timeout"),
+    "park": lambda ledger: ledger.park(an_attempt(), "timeout", times=1),
+    "use_next_keys": lambda ledger: ledger.use_next_keys(an_attempt()),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@in_virtual_time
+async def test_a_write_about_what_the_database_has_lost_makes_the_term_stale(
+    write: Callable[[FencedLedger], Awaitable[object]],
+) -> None:
+    office = Office()
+    office.store.lost = {an_attempt().attempt_id, an_attempt().invoice_id}
+    await ends_stale(office, write, "has lost")
+
+
+@in_virtual_time
+async def test_an_outcome_that_was_settled_by_the_first_try_is_settled() -> None:
+    office = Office()
+    attempt = an_attempt()
+    office.store.open[attempt.attempt_id] = attempt
+    async with office.open():
+        await office.ledger.settle(attempt, PAID)
+        await office.ledger.settle(attempt, PAID)
+    assert [each.outcome for each in office.store.settled] == [PAID]
+
+
+@pytest.mark.parametrize("other", [Declined("card_declined"), Succeeded(ChargeId("ch_2"))])
+@in_virtual_time
+async def test_an_outcome_that_contradicts_the_settled_one_makes_the_term_stale(
+    other: DefiniteOutcome,
+) -> None:
+    office = Office()
+    attempt = an_attempt()
+    settlement = settle(other, attempt_no=1, policy=DunningPolicy())
+    office.store.settled = [SettledAttempt(attempt.attempt_id, other, settlement)]
+    await ends_stale(office, lambda ledger: ledger.settle(attempt, PAID), "is settled otherwise")
+
+
+@in_virtual_time
+async def test_a_success_whose_binding_the_database_has_lost_makes_the_term_stale() -> None:
+    office = Office()
+    attempt = an_attempt()
+    office.store.open[attempt.attempt_id] = attempt
+    office.store.refuses.add("settle")  # a paid invoice names its intent, says a constraint
+    await ends_stale(office, lambda ledger: ledger.settle(attempt, PAID), "binding")
+
+
+@in_virtual_time
+async def test_a_refusal_that_no_loss_explains_stays_a_refusal() -> None:
+    office = Office()
+    attempt = an_attempt()
+    office.store.open[attempt.attempt_id] = attempt
+    office.store.bound[attempt.invoice_id] = PI
+    office.store.refuses.add("settle")
+    async with office.open() as runs:
+        waiter = asyncio.create_task(office.ledger.settle(attempt, PAID))
+        with pytest.raises(StoreRefused):
+            await runs
         waiter.cancel()

@@ -382,3 +382,10 @@ SELECT 'attempt.settled', :term, s.id, i.subscription_id,
            'currency', i.currency, 'charge_id', s.charge_id, 'decline_code', coalesce(s.decline_code, s.code)))
 FROM settled s JOIN invoice i ON i.id = s.invoice_id
 """)
+
+# Read when a write changed fewer rows than it names: was it repeated, or has the database lost what it names?
+STANDINGS = text("""
+SELECT t.id, t.status, t.charge_id, i.payment_intent_id
+FROM payment_attempts t JOIN invoices i ON i.id = t.invoice_id
+WHERE t.id = ANY (CAST(:attempts AS text[]))
+""")

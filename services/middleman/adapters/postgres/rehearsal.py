@@ -63,6 +63,7 @@ class Rehearsal:
         await fenced.pending_notices(1)
         await fenced.claim_retries(1)
         await fenced.mark_unknown([])
+        await fenced.standings([])
         leaving = {"scope": term.scope, "term": term.number, "uid": str(term.uid), "reason": _HOLDER}
         await connection.execute(LEAVE_OFFICE, leaving)
 

@@ -26,6 +26,7 @@ from middleman.ports.store import (
     ParkedNotice,
     PendingNotice,
     SettledAttempt,
+    Standing,
     UnknownAttempt,
 )
 from middleman.ports.term import Term
@@ -143,6 +144,10 @@ class PostgresFencedTransaction:
     async def settle(self, settled: Sequence[SettledAttempt]) -> int:
         result = await self._execute_batch(sql.SETTLE, "outcomes", [_outcome_row(s) for s in settled])
         return int(result.rowcount)
+
+    async def standings(self, attempts: Collection[AttemptId]) -> Mapping[AttemptId, Standing]:
+        rows = await self.connection.execute(sql.STANDINGS, {"attempts": list(attempts)})
+        return {AttemptId(row.id): Standing(row.status, row.charge_id, row.payment_intent_id) for row in rows}
 
     async def _execute(self, statement: Any, *, limit: int, **more: object) -> Any:
         parameters = {"scope": self.term.scope, "term": self.term.number, "limit": limit, **more}
