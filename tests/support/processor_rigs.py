@@ -15,7 +15,7 @@ from middleman.adapters.stripe.config import STRIPE_API_BASE, StripeConfig
 from middleman.adapters.stripe.processor import StripeProcessor
 from middleman.domain.idempotency import IdempotencyKey, checked_key
 from middleman.domain.ids import PaymentIntentId, ProcessorCustomerId
-from middleman.ports.processor import CreateCustomer, CustomerCreated, PaymentProcessor
+from middleman.ports.processor import CreateCustomer, CustomerCreated, OperatorFault, PaymentProcessor
 from stripe_sandbox.idempotency import FORGOTTEN_WITHIN_S, LIFETIME_S
 from tests.support.fake_processor import FakeProcessor, Fault, Operation
 
@@ -35,6 +35,10 @@ class Trouble(StrEnum):
     ERROR_500_BEFORE = "error_500_before"
     ERROR_500_STORED = "error_500_stored"
     RATE_LIMIT = "rate_limit"
+    ACCOUNT_RATE_LIMIT = "account_rate_limit"
+    OBJECT_BUSY = "object_busy"
+    ACCOUNT_REFUSED = "account_refused"
+    ACCOUNT_REFUSED_STORED = "account_refused_stored"
 
     @property
     def executes(self) -> bool:
@@ -43,12 +47,15 @@ class Trouble(StrEnum):
             Trouble.DROP_BEFORE,
             Trouble.RESET_BEFORE,
             Trouble.ERROR_500_BEFORE,
-            Trouble.RATE_LIMIT,
+            *RATE_LIMITS,
+            *REFUSALS,
         )
 
 
+RATE_LIMITS = (Trouble.RATE_LIMIT, Trouble.ACCOUNT_RATE_LIMIT, Trouble.OBJECT_BUSY)
+REFUSALS = (Trouble.ACCOUNT_REFUSED, Trouble.ACCOUNT_REFUSED_STORED)
 LOST_ANSWERS = [
-    trouble for trouble in Trouble if trouble not in (Trouble.RATE_LIMIT, Trouble.ERROR_500_STORED)
+    trouble for trouble in Trouble if trouble not in (*RATE_LIMITS, *REFUSALS, Trouble.ERROR_500_STORED)
 ]
 """Trouble after which a repeat under the same key gets the true answer."""
 
@@ -62,6 +69,10 @@ _SANDBOX_ACTIONS: dict[Trouble, dict[str, object]] = {
     Trouble.ERROR_500_BEFORE: {"type": "error_500", "stored": False, "executed": False},
     Trouble.ERROR_500_STORED: {"type": "error_500", "stored": True, "executed": True},
     Trouble.RATE_LIMIT: {"type": "rate_limit", "retry_after_s": 2, "reason": "endpoint-rate"},
+    Trouble.ACCOUNT_RATE_LIMIT: {"type": "rate_limit", "retry_after_s": 2, "reason": "global-rate"},
+    Trouble.OBJECT_BUSY: {"type": "rate_limit", "retry_after_s": 2, "reason": "lock_timeout"},
+    Trouble.ACCOUNT_REFUSED: {"type": "refuse", "reason": "account_restricted", "stored": False},
+    Trouble.ACCOUNT_REFUSED_STORED: {"type": "refuse", "reason": "account_restricted", "stored": True},
 }
 
 
@@ -97,14 +108,25 @@ class Rig(ABC):
         """Inside, every idempotency key used before is forgotten. Skips where time cannot be moved."""
 
 
+RESTRICTED = OperatorFault("invalid_request_error", "the account may not charge")
+_FAKE_RATE_LIMITS = {
+    Trouble.RATE_LIMIT: Fault.RATE_LIMITED,
+    Trouble.ACCOUNT_RATE_LIMIT: Fault.ACCOUNT_RATE_LIMITED,
+    Trouble.OBJECT_BUSY: Fault.OBJECT_BUSY,
+}
+
+
 class FakeRig(Rig):
     def __init__(self) -> None:
         super().__init__()
         self.processor = self._fake = FakeProcessor()
 
     async def trouble(self, operation: Operation, trouble: Trouble) -> None:
-        if trouble is Trouble.RATE_LIMIT:
-            self._fake.fail(operation, Fault.RATE_LIMITED, retry_after_s=2.0)
+        if trouble in RATE_LIMITS:
+            self._fake.fail(operation, _FAKE_RATE_LIMITS[trouble], retry_after_s=2.0)
+        elif trouble in REFUSALS:
+            stored = trouble is Trouble.ACCOUNT_REFUSED_STORED
+            self._fake.refuse_us(operation, RESTRICTED, remembered=stored)
         elif trouble is Trouble.ERROR_500_STORED:
             self._fake.store_500(operation)
         else:

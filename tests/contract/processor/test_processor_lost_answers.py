@@ -1,5 +1,7 @@
 """What becomes of a request whose answer was lost, refused for the rate, or forgotten."""
 
+from dataclasses import replace
+
 import pytest
 from tests.support.fake_processor import Operation
 from tests.support.processor_calls import (
@@ -19,6 +21,7 @@ from middleman.ports.processor import (
     ConfirmIntent,
     Created,
     NotSent,
+    OperatorFault,
 )
 
 
@@ -92,20 +95,51 @@ async def test_a_lost_decline_is_found_by_reading(rig: Rig) -> None:
     assert resolved.charge_id == repeated.charge_id
 
 
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (Trouble.RATE_LIMIT, "rate_limited"),
+        (Trouble.ACCOUNT_RATE_LIMIT, "account_rate_limited"),
+        (Trouble.OBJECT_BUSY, "object_busy"),
+    ],
+)
 @pytest.mark.parametrize("repeat", [False, True])
-async def test_a_429_is_not_sent_at_first_and_unknown_on_a_repeat(rig: Rig, repeat: bool) -> None:
+async def test_a_429_is_not_sent_at_first_and_unknown_on_a_repeat_and_says_for_whom_it_is(
+    rig: Rig, repeat: bool, trouble: Trouble, reason: str
+) -> None:
     intent_id, method = await create(rig), await attach(rig)
     confirm = ConfirmIntent(rig.key("confirm"), intent_id, method)
-    await rig.trouble(Operation.CONFIRM, Trouble.RATE_LIMIT)
+    await rig.trouble(Operation.CONFIRM, trouble)
 
     answer = await rig.processor.confirm_intent(confirm, repeat=repeat)
 
     assert isinstance(answer, Unknown if repeat else NotSent)
-    assert answer.reason == "rate_limited"
+    assert answer.reason == reason
     if isinstance(answer, NotSent):
         assert answer.retry_after_s == 2.0
     assert await outcome_by_reading(rig, intent_id) == NotExecuted()
     assert isinstance(await rig.processor.confirm_intent(confirm, repeat=True), Succeeded)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_refusal_for_the_operators_sake_blames_no_payer_and_passes(rig: Rig, stored: bool) -> None:
+    intent_id, method = await create(rig), await attach(rig)
+    confirm = ConfirmIntent(rig.key("confirm"), intent_id, method)
+    trouble = Trouble.ACCOUNT_REFUSED_STORED if stored else Trouble.ACCOUNT_REFUSED
+    await rig.trouble(Operation.CONFIRM, trouble)
+
+    refused = await rig.processor.confirm_intent(confirm)
+    assert isinstance(refused, OperatorFault)
+    assert not refused.replayed
+    assert await outcome_by_reading(rig, intent_id) == NotExecuted(), "nothing of it shows on the intent"
+
+    again = await rig.processor.confirm_intent(confirm, repeat=True)
+    if stored:
+        assert isinstance(again, OperatorFault)
+        assert again.replayed
+        again = await rig.processor.confirm_intent(replace(confirm, idempotency_key=rig.key("next")))
+    assert isinstance(again, Succeeded)
+    assert await paid(rig) == [intent_id]
 
 
 async def test_a_confirm_repeated_after_its_key_was_forgotten_moves_no_money_twice(rig: Rig) -> None:

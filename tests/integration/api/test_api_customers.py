@@ -4,6 +4,8 @@ import pytest
 from tests.integration.api.conftest import CUSTOMER, ApiWorld
 from tests.support.fake_processor import Fault, Operation
 
+from middleman.ports.processor import OperatorFault
+
 
 async def test_a_customer_is_created_at_the_processor_and_its_payment_method_attached(
     world: ApiWorld,
@@ -65,6 +67,20 @@ async def test_after_the_processor_was_away_the_same_key_resumes_under_the_same_
     made = resumed.json()
     keys = {call.key for call in world.processor.calls[start:]}
     assert keys == {f"middleman-customer-{made['id']}", f"middleman-attach-{made['id']}-first"}
+
+
+@pytest.mark.parametrize("operation", [Operation.CUSTOMER, Operation.ATTACH])
+async def test_an_operators_fault_is_503_and_the_same_key_resumes_when_it_is_over(
+    world: ApiWorld, operation: Operation
+) -> None:
+    key = {"Idempotency-Key": f"fault-{operation}"}
+    world.processor.refuse_us(operation, OperatorFault("not_authorized", "check STRIPE_API_KEY"))
+    refused = await world.client.post("/v1/customers", json=CUSTOMER, headers=key)
+    assert refused.status_code == 503
+    assert refused.json()["type"].endswith("/processor-misconfigured")
+    assert int(refused.headers["Retry-After"]) >= 1
+    resumed = await world.client.post("/v1/customers", json=CUSTOMER, headers=key)
+    assert resumed.status_code == 201, resumed.text
 
 
 async def test_what_the_processor_does_not_accept_is_422_with_its_words(world: ApiWorld) -> None:
