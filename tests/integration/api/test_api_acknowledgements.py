@@ -19,6 +19,9 @@ from tests.integration.api.test_api_webhooks import an_unpaid_debt, deliver, eve
 from tests.support.database import make_template
 
 from cluster.postgres import PostgresServer
+from middleman.adapters.postgres import api_keys
+from middleman.adapters.postgres.engine import owner_engine
+from middleman.ports.store import StoreUnavailable
 
 PATIENCE_S = 1.0
 Post = Callable[[httpx.AsyncClient], Coroutine[Any, Any, httpx.Response]]
@@ -153,3 +156,22 @@ async def test_a_wait_for_the_standby_that_is_cut_short_is_no_acknowledgement(
                     await asyncio.sleep(0.01)
             assert (await posted).status_code == 503
     assert (await post(world.client)).status_code in (200, 201)
+
+
+async def test_an_api_key_is_not_said_to_be_revoked_before_a_standby_knows(
+    lonely_world: ApiWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_keys, "_PATIENCE_S", PATIENCE_S)
+    await lonely_world.key("read")
+    owner = owner_engine(lonely_world.database.dsn())
+    try:
+        [key, *_] = await api_keys.list_api_keys(owner)
+        async with no_standby(lonely_world):
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    await api_keys.revoke_api_key(owner, key.id)
+            with pytest.raises(StoreUnavailable):
+                await api_keys.create_api_key(owner, "nobody's", ("read",))
+        assert await api_keys.revoke_api_key(owner, key.id) is False, "it was revoked, and now that is said"
+    finally:
+        await owner.dispose()

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from middleman.adapters.postgres.commits import transact, wait_for_what_was_read
 from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.schema import api_keys
 from middleman.adapters.ulid import new_id
 from middleman.ports.api_keys import Caller, Scope
 
+_PATIENCE_S = 30.0
 _KEYS_SHOWN = 1000
 
 
@@ -49,24 +51,32 @@ async def create_api_key(engine: AsyncEngine, name: str, scopes: Sequence[Scope]
         raise ValueError("an API key needs a name and at least one scope: read, write")
     secret = f"mk_test_{secrets.token_hex(32)}"
     digest = hashlib.sha256(secret.encode()).digest()
-    async with engine.begin() as connection:
-        await connection.execute(
-            insert(api_keys).values(
-                id=new_id("key_"), name=name, key_sha256=digest, scopes=sorted(set(scopes))
-            )
-        )
+    row = {"id": new_id("key_"), "name": name, "key_sha256": digest, "scopes": sorted(set(scopes))}
+
+    async def work(connection: AsyncConnection) -> None:
+        await connection.execute(insert(api_keys).values(row))
+
+    await transact(engine, _PATIENCE_S, work)
     return secret
 
 
 async def revoke_api_key(engine: AsyncEngine, key_id: str) -> bool:
-    """End a key; API processes notice within seconds. False when there is no such key, or it is revoked."""
-    async with engine.begin() as connection:
-        done = await connection.execute(
-            update(api_keys)
-            .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-            .values(revoked_at=text("now()"))
-        )
-    return done.rowcount > 0
+    """End a key; API processes notice within seconds. False when there is no such key, or it is revoked.
+
+    Neither answer is given before the standbys have it, so that no failover opens a key that was said to be revoked.
+    """
+    statement = (
+        update(api_keys)
+        .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+        .values(revoked_at=text("now()"))
+    )
+
+    async def work(connection: AsyncConnection) -> bool:
+        done = await connection.execute(statement)
+        await wait_for_what_was_read(connection)
+        return bool(done.rowcount)
+
+    return await transact(engine, _PATIENCE_S, work)
 
 
 async def list_api_keys(engine: AsyncEngine) -> list[ApiKey]:

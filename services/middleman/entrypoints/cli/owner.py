@@ -28,10 +28,12 @@ def with_database(work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`; a database that cannot be used is one line and an exit status."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    from middleman.ports.store import StoreUnavailable
+
     try:
         return asyncio.run(work)
     except ValueError as error:
         fail(str(error), MISUSE)
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
+    except (SQLAlchemyError, StoreUnavailable, OSError, TimeoutError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         fail(f"cannot use the database: {reason}", FAILED)
