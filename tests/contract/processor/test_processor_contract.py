@@ -27,6 +27,7 @@ from middleman.ports.processor import (
     ConfirmIntent,
     Created,
     CreateIntent,
+    Holder,
     IntentPage,
     ListIntents,
     Missing,
@@ -162,6 +163,12 @@ async def test_a_card_that_declines_when_attached_is_not_attached(rig: Rig) -> N
     answer = await rig.processor.attach_payment_method(request)
     assert isinstance(answer, Declined)
     assert answer.code == "card_declined"
+
+
+async def test_an_attached_payment_method_tells_its_customer_and_no_other_has_one(rig: Rig) -> None:
+    assert await rig.processor.holder_of(await attach(rig)) == Holder(rig.customer_id)
+    assert await rig.processor.holder_of(PaymentMethodId("pm_card_visa")) == Holder(None)
+    assert await rig.processor.holder_of(PaymentMethodId("pm_unknown")) == Missing()
 
 
 async def test_a_paid_intent_cannot_be_paid_again_under_any_key(rig: Rig) -> None:

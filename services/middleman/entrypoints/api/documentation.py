@@ -14,7 +14,8 @@ Subscriptions in, charges out: every billing period is charged exactly once, by 
 * **Authentication**: `Authorization: Bearer mk_test_…`. GET needs the scope `read`, everything else `write`.
 * **Repeating**: any POST takes an `Idempotency-Key`. The same key with the same body has one effect and one answer,
   for at least 24 hours; a repeated answer says `Idempotent-Replayed: true`. After a 5xx or a broken connection, repeat
-  with the same key.
+  with the same key. What a request makes is named after its key, so a repeat makes the same thing even where the
+  database lost the first one. Without a key a repeat is a new request.
 * **Lists** are newest first; follow `next_cursor`.
 * **Money** is an integer in the currency's minor unit. **Times** are UTC (RFC 3339).
 * **Refusals** are problems (RFC 9457) with a stable `type`.
@@ -45,7 +46,8 @@ _REFUSALS = {
     403: "The API key lacks a scope.",
     404: "There is no such resource.",
     408: "The body took too long to arrive.",
-    409: "The present state does not allow it; or the first request under this key is still at work.",
+    409: "The present state does not allow it; the first request under this key is still at work; or what the key makes"
+    " exists already, and the answer is no longer kept.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "Some fields are not valid; or the Idempotency-Key belongs to another request.",
