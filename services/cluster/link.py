@@ -31,8 +31,7 @@ class Link:
         """`target` is `host:port`, an IPv6 address in brackets. Reserves a port; raises `StartError` when there is none."""
         self.name = name
         self.mode = PASS
-        host, _, port = target.rpartition(":")
-        self._target = (host.removeprefix("[").removesuffix("]"), int(port))
+        self._target = _host_and_port(target)
         self._port = reserve_port()
         self._listener: socket.socket | None = None
         self._started = False
@@ -100,8 +99,7 @@ class Link:
 
     def lead_to(self, target: str) -> None:
         """New connections go to `target` from now on; those that stand stay where they lead, as behind a moved name."""
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self._target = _host_and_port(target)
 
     def reset(self) -> None:
         """Resets every connection that stands, once."""
@@ -202,3 +200,8 @@ class Link:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _host_and_port(target: str) -> tuple[str, int]:
+    host, _, port = target.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -21,6 +21,11 @@ class Relay:
         """What passes from now on."""
         self._link.set_mode(_MODES[mode])
 
+    def move_to(self, target: str) -> None:
+        """The name leads elsewhere from now on, and what stood is reset."""
+        self._link.lead_to(target)
+        self._link.reset()
+
     async def close(self) -> None:
         """Close every connection."""
         await self._link.close()

@@ -26,7 +26,12 @@ import structlog
 from middleman.leadership.backoff import Backoff
 from middleman.leadership.observer import Observer
 from middleman.ports.clock import Clock
-from middleman.ports.coordinator import Coordinator, CoordinatorUnavailable, LeaderRecord
+from middleman.ports.coordinator import (
+    Coordinator,
+    CoordinatorMisconfigured,
+    CoordinatorUnavailable,
+    LeaderRecord,
+)
 from middleman.ports.pulse import Beat, NoPulse, Pulse
 
 log = structlog.get_logger(__name__)
@@ -122,7 +127,7 @@ class PulseWatch:
     async def _leader(self) -> LeaderRecord | None:
         try:
             return await self.coordinator.leader(self.scope)
-        except CoordinatorUnavailable:
+        except (CoordinatorUnavailable, CoordinatorMisconfigured):
             return None  # the candidacy beside us tells that story
 
     async def _hold(self, record: LeaderRecord, missing: MissingPulse) -> None:
@@ -203,7 +208,7 @@ class PulseWatch:
             if held is None or held.lease_id != record.lease_id:
                 return
             revoked = await self.coordinator.revoke(record.lease_id)
-        except CoordinatorUnavailable as error:
+        except (CoordinatorUnavailable, CoordinatorMisconfigured) as error:
             log.warning("leader.not_revoked", leader=leader.holder, reason=str(error))
             return
         revoked_s = self.clock.boottime_s()

@@ -12,6 +12,7 @@ import pytest_asyncio
 from etcd3 import etcdrpc
 from structlog.testing import capture_logs
 from tests.support.coordinator_rigs import BRISK, CLOCK
+from tests.support.links import Relay
 
 from cluster.etcd import EtcdCluster
 from cluster.ports import HOST
@@ -81,6 +82,52 @@ async def test_the_other_cluster_is_not_written_to(
             raw = await channel.unary_unary("/etcdserverpb.Lease/LeaseLeases")(b"", timeout=2)
             header = etcdrpc.LeaseRevokeResponse.FromString(raw).header
             assert raw == etcdrpc.LeaseRevokeResponse(header=header).SerializeToString()
+
+
+async def test_a_name_that_moves_to_another_cluster_while_a_term_lasts_and_back_ends_no_term(
+    etcd_cluster: EtcdCluster, foreign_cluster: EtcdCluster
+) -> None:
+    relays = [Relay(endpoint) for endpoint in etcd_cluster.endpoints]
+    endpoints = [await relay.start() for relay in relays]
+    shown: list[int] = []
+    try:
+        async with _client(*endpoints, foreign=shown) as client, client.candidacy(4, "a") as leader:
+            await leader.elected()
+            lost = asyncio.create_task(leader.lost())
+            for relay, target, wanted in (
+                (relays[0], foreign_cluster.endpoints[0], [1]),
+                (relays[0], etcd_cluster.endpoints[0], [1, 0]),
+            ):
+                relay.move_to(target)
+                async with asyncio.timeout(2 * BRISK.lease_ttl_s):
+                    while shown != wanted:  # noqa: ASYNC110  # the next renewal shows it
+                        await asyncio.sleep(0.05)
+                await asyncio.wait({lost}, timeout=1.5 * BRISK.lease_ttl_s)
+                assert not lost.done()
+                assert await leader.still_elected()
+            lost.cancel()
+    finally:
+        await asyncio.gather(*(relay.close() for relay in relays))
+
+
+async def test_a_cluster_that_is_replaced_ends_the_term_and_the_new_one_elects(
+    etcd_cluster: EtcdCluster, foreign_cluster: EtcdCluster
+) -> None:
+    relays = [Relay(endpoint) for endpoint in etcd_cluster.endpoints[:2]]
+    endpoints = [await relay.start() for relay in relays]
+    try:
+        async with _client(*endpoints) as client:
+            async with client.candidacy(4, "a") as leader:
+                await leader.elected()
+                for relay, target in zip(relays, foreign_cluster.endpoints, strict=True):
+                    relay.move_to(target)
+                await asyncio.wait_for(leader.lost(), 2 * BRISK.lease_ttl_s)
+            async with client.candidacy(4, "b") as successor:
+                await asyncio.wait_for(successor.elected(), 2 * BRISK.lease_ttl_s)
+            async with _client(*foreign_cluster.endpoints) as witness:
+                assert await witness.leader(4) is None  # "b" resigned there
+    finally:
+        await asyncio.gather(*(relay.close() for relay in relays))
 
 
 async def test_endpoints_of_which_no_majority_is_one_cluster_are_a_misconfiguration(
