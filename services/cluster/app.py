@@ -20,11 +20,12 @@ _MIGRATE_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """What every process of the application is told."""
+    """What every process of the application is told. `postgres_port` is that of the server, or of the way to it."""
 
     spec: ClusterSpec
     keys: ClusterKeys
     postgres: PostgresServer
+    postgres_port: int
     etcd_endpoints: tuple[str, ...]
     stripe_api_key: str
     stripe_api_base: str
@@ -66,7 +67,7 @@ def api_member(context: AppContext, name: str, port: int) -> ManagedProcess:
     own = context.processor() | {
         "STRIPE_WEBHOOK_SECRET": context.keys.webhook_secret,
         "MIDDLEMAN_DATABASE_URL": context.postgres.dsn(
-            user="middleman_api", password=context.keys.db_password_api
+            user="middleman_api", password=context.keys.db_password_api, port=context.postgres_port
         ),
         "MIDDLEMAN_API_HOST": HOST,
         "MIDDLEMAN_API_PORT": str(port),

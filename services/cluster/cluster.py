@@ -1,10 +1,11 @@
 """The whole cluster: PostgreSQL, etcd and sandbox at once, then the schema, then API and replicas."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from typing import Self
 
@@ -16,6 +17,7 @@ from cluster.keys import ClusterKeys
 from cluster.links import ReplicaLinks
 from cluster.lock import DataDirLock
 from cluster.postgres import PostgresServer
+from cluster.postgres_failover import PostgresFailover, with_standby
 from cluster.process import ManagedProcess
 from cluster.sandbox import SandboxServer
 from cluster.spec import ClusterSpec
@@ -121,7 +123,37 @@ class Cluster:
     @property
     def judge_database_url(self) -> str:
         """For the judge's role, which may only read."""
-        return self.postgres.dsn(user="middleman_judge", password=self.keys.db_password_judge)
+        return self.postgres.dsn(
+            user="middleman_judge", password=self.keys.db_password_judge, port=self._postgres_port
+        )
+
+    @property
+    def superuser_database_url(self) -> str:
+        """For the superuser, by the address that a failover moves."""
+        return self.postgres.dsn(port=self._postgres_port)
+
+    @contextlib.asynccontextmanager
+    async def postgres_failover(self) -> AsyncIterator[PostgresFailover]:
+        """Inside, PostgreSQL has a hot standby and can fail over to it. Afterwards everything is as it was before.
+
+        Raises `ClusterError` in a cluster without links: its processes lead to one server for good.
+        """
+        running = self._running
+        if running.postgres_address is None:
+            raise ClusterError(
+                "no address of PostgreSQL to move: this cluster was specified with links=False"
+            )
+        directory = self.spec.data_dir / "postgres-standby"
+        postgres_files.wipe(directory)
+        standby = PostgresServer(
+            directory,
+            tuning=self.spec.postgres_tuning,
+            log_path=self.spec.data_dir / "logs" / "postgres-standby.log",
+            name="postgres-standby",
+        )
+        addresses = [running.postgres_address, *(links.postgres for links in running.links.values())]
+        async with with_standby(self.postgres, standby, directory, addresses) as failover:
+            yield failover
 
     def member(self, name: str) -> ManagedProcess:
         """A member by its name: `postgres`, `etcd-1`, `sandbox`, `api-1`, `replica-1`, …"""
@@ -164,7 +196,7 @@ class Cluster:
             api_key=self.keys.api_key,
             ops_token=self.keys.ops_token,
             judge_database_url=self.judge_database_url,
-            superuser_database_url=self.postgres.dsn(),
+            superuser_database_url=self.superuser_database_url,
             etcd_endpoints=self.etcd.endpoints,
             sandbox=SandboxState(sandbox.url, sandbox.api_key, sandbox.admin_key) if sandbox else None,
             members=tuple(
@@ -172,6 +204,10 @@ class Cluster:
                 for each in self.members
             ),
         )
+
+    @property
+    def _postgres_port(self) -> int:
+        return self._running.context.postgres_port
 
     @property
     def _running(self) -> Topology:

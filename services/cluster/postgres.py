@@ -200,6 +200,11 @@ class PostgresServer(ManagedProcess):
         self._primary = None
 
     @property
+    def reserved_port(self) -> int:
+        """Its port, whether it runs or not."""
+        return self._reserved.number
+
+    @property
     def is_standby(self) -> bool:
         """Whether it was made a standby, and not promoted since."""
         return self._primary is not None

@@ -9,7 +9,7 @@ from typing import Self
 from cluster.app import AppContext, api_member, replica_links, replica_member
 from cluster.etcd import EtcdCluster
 from cluster.keys import ClusterKeys
-from cluster.links import ReplicaLinks
+from cluster.links import Link, ReplicaLinks
 from cluster.ports import HOST, ReservedPort, reserve_port
 from cluster.postgres import PostgresServer
 from cluster.process import ManagedProcess
@@ -32,6 +32,7 @@ class Topology:
     apis: tuple[ManagedProcess, ...]
     replicas: tuple[ManagedProcess, ...]
     links: Mapping[str, ReplicaLinks]
+    postgres_address: Link | None
     app_ports: tuple[ReservedPort, ...]
 
     @classmethod
@@ -51,10 +52,12 @@ class Topology:
         apis = {name: reserve_port(kept.get(name)) for name in _names("api", spec.apis)}
         webhooks = _webhooks(apis["api-1"], keys) if spec.webhooks else ()
         sandbox = _sandbox(spec, keys, kept.get("sandbox"), logs, webhooks) if spec.with_sandbox else None
+        address = Link("the address of PostgreSQL", f"{HOST}:{postgres.port}") if spec.links else None
         context = AppContext(
             spec=spec,
             keys=keys,
             postgres=postgres,
+            postgres_port=address.port if address is not None else postgres.reserved_port,
             etcd_endpoints=etcd.endpoints,
             stripe_api_key=sandbox.api_key if sandbox is not None else spec.stripe_api_key or "",
             stripe_api_base=sandbox.url if sandbox is not None else "",
@@ -73,6 +76,7 @@ class Topology:
                 replica_member(context, name, port.number, links.get(name)) for name, port in replicas.items()
             ),
             links=links,
+            postgres_address=address,
             app_ports=(*apis.values(), *replicas.values()),
         )
         topology._keep_ports()
@@ -90,6 +94,7 @@ class Topology:
         return (
             self._stop_replicas,
             lambda: gather_all(api.stop() for api in self.apis),
+            *((self.postgres_address.close,) if self.postgres_address is not None else ()),
             *sandbox,
             self.etcd.close,
             self.postgres.close,
@@ -97,6 +102,8 @@ class Topology:
 
     def start_links(self) -> None:
         """Lets the links listen; what they lead to need not be there yet."""
+        if self.postgres_address is not None:
+            self.postgres_address.start()
         for links in self.links.values():
             for link in links.all:
                 link.start()

@@ -95,6 +95,13 @@ class Eyes:
             ) as error:
                 raise self._away(error) from error
 
+    async def reconnect(self) -> None:
+        """Look by a new connection from now on: the one that stands may lead to a server that was replaced."""
+        async with self._lock:
+            if self._connection is not None:
+                self._connection.terminate()
+                self._connection = None
+
     async def value(self, query: str, *parameters: object) -> Any:
         """The first column of the only row. Raises `AwayError`."""
         [row] = await self.fetch(query, *parameters)

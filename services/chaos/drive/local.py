@@ -33,12 +33,12 @@ class LocalTarget:
 
     @property
     def access(self) -> Access:
-        """The members' own addresses, past the links."""
+        """The members' own addresses, past the links; but for PostgreSQL's, which a failover moves."""
         cluster, sandbox = self.cluster, self.cluster.sandbox
         return Access(
             api_urls=tuple(api.url for api in cluster.apis),
             api_key=cluster.keys.api_key,
-            database_url=cluster.postgres.dsn(),
+            database_url=cluster.superuser_database_url,
             judge_database_url=cluster.judge_database_url,
             sandbox_url=sandbox.url,
             sandbox_api_key=sandbox.api_key,

@@ -17,6 +17,8 @@ class Need(StrEnum):
     """Replicas started anew with other settings, such as failpoints."""
     DATA = "data"
     """The servers' own files: etcd's snapshots, the database's write-ahead log."""
+    STANDBY = "standby"
+    """A hot standby of the database, promoted while the old primary comes back at the same address."""
     SECOND_API = "second-api"
     """More than one process of the REST API."""
 

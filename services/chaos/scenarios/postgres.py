@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
+import httpx
+
 from chaos.drive.eyes import Leader, until
 from chaos.drive.record import Fault, now
 from chaos.drive.stage import PATIENCE_S, Stage
@@ -19,13 +21,15 @@ from chaos.faults.postgres import (
     times_full,
 )
 from chaos.faults.processes import frozen
-from chaos.scenarios.darkness import charging_calls
+from chaos.scenarios.darkness import charging_calls, expect_api_serves
 from chaos.scenarios.scenario import Scenario
 from chaos.scenarios.witness import expect_stood_down, observe_silence
 
 GROUP = "postgres"
 FREEZE_S = 20.0
 FULL_S = 3.0
+STANDBY_S = 4.0
+"""How long the address leads to the standby once everybody has noticed: pools would fill with sessions there."""
 BURSTS_S = 6.0
 LAST_CALLS_S = 1.0
 _COMMITTED = """
@@ -33,6 +37,7 @@ _COMMITTED = """
            count(*) FILTER (WHERE kind = 'attempt.settled') AS settled
     FROM events WHERE $1::bigint IS NULL OR seq <= $1
 """
+_IN_RECOVERY = "SELECT pg_is_in_recovery()"
 _STARTED_AT = "SELECT pg_postmaster_start_time()"
 
 
@@ -89,6 +94,62 @@ async def fill_log_disk(stage: Stage) -> None:
         await asyncio.sleep(FULL_S)
     await stage.expect_charging(fault)
     await _observe_nothing_lost(stage, before, fault)
+
+
+async def failover(stage: Stage) -> None:
+    """To a hot standby, while the address leads to the old primary for a while; then back, faster than patience lasts."""
+    leader = await stage.leader()
+    async with stage.target.cluster.postgres_failover() as servers:
+        before = await _committed(stage)
+        async with stage.fault("fail-over", POSTGRES, address="late") as fault:
+            await servers.fail_over()
+            await servers.old_primary_follows()
+            in_recovery = await until(lambda: stage.eyes.value(_IN_RECOVERY), PATIENCE_S)
+            stage.observe("the address leads to a standby", in_recovery, f"in recovery: {in_recovery}", fault)
+            await expect_not_ready(stage, fault)
+            calls = await charging_calls(stage)
+            await asyncio.sleep(STANDBY_S)
+            more = await charging_calls(stage) - calls
+            stage.observe("nobody charges on a standby", more == 0, f"{more} calls for charges", fault)
+            servers.move_addresses()
+        successor = await stage.expect_successor(leader, fault)
+        await expect_api_serves(stage, fault)
+        await _expect_ready(stage, fault)
+        await stage.eyes.reconnect()
+        await _observe_nothing_lost(stage, before, fault)
+
+        before = await _committed(stage)
+        async with stage.fault("fail-over", POSTGRES, address="at once") as fault:
+            await servers.fail_over()
+            servers.move_addresses()
+        await expect_stood_down(stage, successor, fault, words=("timeline",))
+    await stage.expect_successor(successor, fault)
+    await _observe_nothing_lost(stage, before, fault)
+
+
+async def expect_not_ready(stage: Stage, fault: Fault) -> None:
+    """Note that every API and replica says by itself that it is not ready, and why."""
+    await _expect_readiness(stage, httpx.codes.SERVICE_UNAVAILABLE, "nobody is ready on a standby", fault)
+
+
+async def _expect_ready(stage: Stage, fault: Fault) -> None:
+    await _expect_readiness(
+        stage, httpx.codes.OK, "everybody is ready again, and nobody was restarted", fault
+    )
+
+
+async def _expect_readiness(stage: Stage, status: int, expected: str, fault: Fault) -> None:
+    access = stage.target.access
+    urls = (*access.api_urls, *access.ops_urls.values())
+
+    async def look() -> str | None:
+        try:
+            answers = [(await stage.eyes.http.get(f"{url}/readyz")).status_code for url in urls]
+        except httpx.HTTPError:
+            return None
+        return f"answers: {', '.join(map(str, answers))}" if set(answers) == {status} else None
+
+    await stage.expect(expected, look, fault)
 
 
 async def _crash(stage: Stage, death: Death) -> None:
@@ -173,6 +234,14 @@ DATABASE: tuple[Scenario, ...] = (
         group=GROUP,
         shows="sessions are ended at random, again and again: what broke off is repeated, and the term goes on",
         play=end_sessions,
+    ),
+    Scenario(
+        name="postgres-failover",
+        group=GROUP,
+        shows="PostgreSQL fails over and its address moves late, then fails over within a term: nobody is restarted",
+        play=failover,
+        needs=frozenset({Need.STANDBY}),
+        limit_s=180.0,
     ),
     Scenario(
         name="postgres-fill-log-disk",
