@@ -182,6 +182,7 @@ class ReplicaSettings(ProcessorSettings):
     concurrency: int = Field(default=64, ge=1, le=1000)  # calls to the processor at once
     in_flight_limit: int = Field(default=2000, ge=8, le=100_000)  # attempts between claim and settle
     claim_batch: int = Field(default=500, ge=2, le=5000)
+    max_overdue_periods: int = Field(default=3, ge=1, le=100_000)  # of one subscription, caught up unasked
     idle_poll_s: float = Field(default=0.2, gt=0, le=60)
     flush_linger_s: float = Field(default=0.02, ge=0, le=5)
     rate_limit_per_s: float = Field(default=0, ge=0)  # per endpoint; 0: no limit of ours

@@ -25,6 +25,7 @@ from middleman.domain.intents import IntentSnapshot, IntentStatus
 from middleman.domain.money import MoneyError, to_processor_amount
 from middleman.ports.processor import (
     AMOUNT_DIFFERS,
+    NOT_SENDABLE,
     Attached,
     AttachPaymentMethod,
     ConfirmIntent,
@@ -184,11 +185,11 @@ class FakeProcessor:
     async def create_intent(
         self, request: CreateIntent, *, repeat: bool = False, guard: Guard | None = None
     ) -> Created | Refused | OperatorFault | Unknown | NotSent:
-        def execute() -> Created | Refused:
+        def execute() -> Created | Refused | NotSent:
             try:
                 to_processor_amount(request.amount)
             except MoneyError as reason:
-                return Refused("invalid_amount", str(reason), "amount")
+                return NotSent(NOT_SENDABLE, detail=str(reason))
             if request.customer_id not in self._customers:
                 return Refused("resource_missing", f"No such customer: {request.customer_id}", "customer")
             intent_id = PaymentIntentId(self._new_id("pi"))

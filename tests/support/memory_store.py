@@ -18,6 +18,7 @@ from middleman.ports.store import (
     ParkedAttempt,
     ParkedNotice,
     PendingNotice,
+    SetAside,
     SettledAttempt,
     Standing,
     StoreRefused,
@@ -48,6 +49,10 @@ class MemoryStore:
     notices: dict[NoticeId, tuple[PendingNotice, OpenAttempt]] = field(default_factory=dict)
     heeded: list[Look] = field(default_factory=list)
     odd: set[SubscriptionId] = field(default_factory=set)
+    set_aside_retries: int = 0
+    foresees: bool = True  # `set_aside_due` finds the odd ones
+    odd_retries: set[InvoiceId] = field(default_factory=set)
+    set_aside: set[SubscriptionId] = field(default_factory=set)
     starts: dict[SubscriptionId, datetime] = field(default_factory=dict)
     parked: list[AttemptId] = field(default_factory=list)  # open, and due for a try
     parks: list[ParkedAttempt] = field(default_factory=list)
@@ -84,29 +89,51 @@ class MemoryTransaction:
     async def end_subscriptions(self, limit: int) -> int:
         return 0
 
-    async def claim_due(
-        self, limit: int, set_aside: Collection[SubscriptionId] = (), not_before: datetime | None = None
-    ) -> Claim:
+    async def claim_due(self, limit: int, max_overdue: int, not_before: datetime | None = None) -> Claim:
         starts = self.store.starts
         early = {each for each, start in starts.items() if not_before is not None and start < not_before}
-        left = {*set_aside, *early}
+        left = {*self.store.set_aside, *early}
         self._refuse_odd_ones([each for each in self.store.due if each.subscription_id not in left][:limit])
         claim = self._claim("claim_due", self.store.due, limit, left)
         found = (starts.get(each.subscription_id) for each in claim.attempts)
         return replace(claim, oldest_start=min((start for start in found if start), default=None))
 
-    async def due_subscriptions(
-        self, limit: int, set_aside: Collection[SubscriptionId] = ()
-    ) -> Sequence[SubscriptionId]:
-        due = [each.subscription_id for each in self.store.due if each.subscription_id not in set_aside]
-        return due[:limit]
-
-    async def claim_period_of(self, subscription_id: SubscriptionId) -> Claim:
+    async def claim_period_of(self, subscription_id: SubscriptionId, max_overdue: int) -> Claim:
         self._refuse_odd_ones([each for each in self.store.due if each.subscription_id == subscription_id])
         others = {each.subscription_id for each in self.store.due} - {subscription_id}
         return self._claim("claim_period_of", self.store.due, 1, others)
 
+    async def due_subscriptions(self, limit: int) -> Sequence[SubscriptionId]:
+        due = [each.subscription_id for each in self.store.due]
+        return [each for each in due if each not in self.store.set_aside][:limit]
+
+    async def set_aside_due(self, limit: int) -> Sequence[SetAside]:
+        due = await self.due_subscriptions(limit)
+        odd = [each for each in due if self.store.foresees and each in self.store.odd]
+        self.store.set_aside |= set(odd)
+        return [SetAside(each, "time zone not recognized") for each in odd]
+
+    async def set_aside(self, subscription_id: SubscriptionId, reason: str) -> None:
+        self.store.set_aside.add(subscription_id)
+
+    async def retry_set_aside(self, limit: int) -> None:
+        self.store.set_aside_retries += 1
+
+    async def due_retries(self, limit: int) -> Sequence[InvoiceId]:
+        return [each.invoice_id for each in self.store.retries][:limit]
+
+    async def claim_retry_of(self, invoice_id: InvoiceId) -> Claim:
+        if invoice_id in self.store.odd_retries:
+            raise StoreRefused("the attempt is there already")
+        others = {each.subscription_id for each in self.store.retries if each.invoice_id != invoice_id}
+        return self._claim("claim_retry_of", self.store.retries, 1, others)
+
+    async def set_aside_retry(self, invoice_id: InvoiceId, reason: str) -> None:
+        self.store.retries = deque(each for each in self.store.retries if each.invoice_id != invoice_id)
+
     async def claim_retries(self, limit: int) -> Claim:
+        if any(each.invoice_id in self.store.odd_retries for each in list(self.store.retries)[:limit]):
+            raise StoreRefused("the attempt is there already")
         return self._claim("claim_retries", self.store.retries, limit)
 
     async def pending_notices(self, limit: int) -> Sequence[PendingNotice]:

@@ -191,7 +191,6 @@ class CountingObserver(SilentBillingObserver):
         self.recoveries: list[int] = []
         self.claims: list[tuple[str, int]] = []
         self.claims_took_s: list[float] = []
-        self.most_set_aside = 0
         self.unavailable = 0
         self.settlements: list[str] = []
         self.faults: list[tuple[str, str]] = []
@@ -206,9 +205,6 @@ class CountingObserver(SilentBillingObserver):
     def claimed(self, kind: str, attempts: int, lag_s: float, took_s: float) -> None:
         self.claims.append((kind, attempts))
         self.claims_took_s.append(took_s)
-
-    def set_aside(self, subscriptions: int) -> None:
-        self.most_set_aside = max(self.most_set_aside, subscriptions)
 
     def refused_us(self, step: str, code: str) -> None:
         self.faults.append((step, code))

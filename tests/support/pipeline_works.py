@@ -20,7 +20,13 @@ from tests.support.pipeline_rig import CountingObserver, lasting_trust
 from tests.support.store_rig import POLICY, StoreRig
 
 LIMITS = PipelineLimits(
-    concurrency=16, in_flight=200, claim_batch=25, flush_batch=25, flush_linger_s=0.002, idle_poll_s=0.02
+    concurrency=16,
+    in_flight=200,
+    claim_batch=25,
+    flush_batch=25,
+    flush_linger_s=0.002,
+    idle_poll_s=0.02,
+    max_overdue=1000,
 )
 DEADLINE_S = 20.0
 QUICK_TO_FORGIVE = LimiterTuning(floor_per_s=200)  # a 429 slows down, but not the test

@@ -40,10 +40,10 @@ class StoreRig:
     store: PostgresStore
     owner: "asyncpg.Connection[asyncpg.Record]"
 
-    async def claim(self, limit: int = 100) -> Claim:
+    async def claim(self, limit: int = 100, max_overdue: int = 1000) -> Claim:
         """One transaction that claims what is due."""
         async with self.store.fenced(self.term) as transaction:
-            return await transaction.claim_due(limit)
+            return await transaction.claim_due(limit, max_overdue)
 
     async def claim_retries(self, limit: int = 100) -> Claim:
         """One transaction that claims what dunning plans for now."""

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import structlog
@@ -194,13 +193,11 @@ class Claimer:
         opened = len(due.attempts)
         if opened == limit:
             return True
-        async with self.patience.transaction(self.store, self.term) as transaction:
-            notices = await transaction.pending_notices(limit - opened)
-            retries = await self.due.timed("retry", partial(transaction.claim_retries, limit - opened))
+        retries, notices = await self.due.claim_retries(limit - opened)
         await self._start(retries)
         for notice in notices:
             self.look_into(notice)
-        return opened == due_limit or opened + len(retries.attempts) == limit
+        return opened + len(due.held) == due_limit or opened + len(retries.attempts) == limit
 
     async def _claim_while_paused(self, limit: int, claimable: int) -> bool:
         """The breaker is open: look into notices as ever, and claim one attempt where a probe needs one."""
@@ -212,10 +209,10 @@ class Claimer:
             due = await self.due.claim(claimable, end_limit=self.batch)
             await self._start(due)
             if not due.attempts:
-                async with self.patience.transaction(self.store, self.term) as transaction:
-                    claim = partial(transaction.claim_retries, claimable)
-                    retries = await self.due.timed("retry", claim)
+                retries, more_notices = await self.due.claim_retries(claimable)
                 await self._start(retries)
+                for notice in more_notices:
+                    self.look_into(notice)
         return False
 
     async def _start(self, claim: Claim) -> None:

@@ -54,10 +54,6 @@ class BillingObserver(Protocol):
         """Whether calls of this step are paused, but for a probe now and then."""
         ...
 
-    def set_aside(self, subscriptions: int) -> None:
-        """So many subscriptions cannot be billed in this term: the database refuses to compute or keep their periods."""
-        ...
-
     def store_unavailable(self) -> None:
         """A transaction has to be repeated because the database gave no answer."""
         ...
@@ -100,9 +96,6 @@ class SilentBillingObserver:
         """Ignore."""
 
     def breaker(self, step: str, is_open: bool) -> None:
-        """Ignore."""
-
-    def set_aside(self, subscriptions: int) -> None:
         """Ignore."""
 
     def store_unavailable(self) -> None:

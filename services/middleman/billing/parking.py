@@ -17,6 +17,7 @@ from middleman.ports.processor import (
     ACCOUNT_RATE_LIMITED,
     NO_CONNECTION,
     NO_FREE_CONNECTION,
+    NOT_SENDABLE,
     PAUSED,
     RATE_LIMITED,
 )
@@ -34,6 +35,9 @@ _NEVER_ITS_OWN = frozenset(
     }
 )
 """Each `reason` of a missing answer that says nothing about the object that was asked about."""
+
+_ALWAYS_ITS_OWN = frozenset({NOT_SENDABLE})
+"""Each `reason` that concerns one request whoever else is answered: it never left."""
 
 _MAKES_NO_ROOM = _NEVER_ITS_OWN - {PAUSED}
 """While the breaker is open, notices and parked work still need room: what is paused gives way."""
@@ -74,6 +78,8 @@ class Answers:
 
     def others_are_answered(self, step: str, reason: str, since_s: float) -> bool:
         """Whether the step was answered for somebody since then, so that `reason` is one request's own trouble."""
+        if reason in _ALWAYS_ITS_OWN:
+            return True
         return reason not in _NEVER_ITS_OWN and self._answered_at_s.get(step, -math.inf) >= since_s
 
     def may_make_room(self, reason: str) -> bool:

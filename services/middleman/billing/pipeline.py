@@ -50,6 +50,7 @@ class PipelineLimits:
     flush_linger_s: float = 0.02
     idle_poll_s: float = 0.2
     store_patience_s: float = 10.0
+    max_overdue: int = 3  # periods of one subscription that are caught up unasked
 
     @property
     def claim_room(self) -> int:
@@ -128,7 +129,9 @@ class Pipeline:
                 trust=trust,
                 draining=draining,
                 store=self._store,
-                due=DueClaims(term, self._store, self._clock, patience, self._observer),
+                due=DueClaims(
+                    term, self._store, self._clock, patience, self._observer, self._limits.max_overdue
+                ),
                 in_flight=in_flight,
                 breaker=self._breaker,
                 take_on=take_on,

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from middleman.adapters.postgres.engine import owner_engine
 from middleman.adapters.postgres.parked import ParkedRow, list_parked
 from middleman.adapters.postgres.parked import retry_parked as retry
+from middleman.adapters.postgres.withheld import WithheldRow, list_withheld, release_withheld
 
 
 async def parked(database_url: str) -> Sequence[ParkedRow]:
@@ -20,6 +21,18 @@ async def retry_parked(database_url: str, attempts: Sequence[str] | None) -> int
     """Let these parked attempts (None: all) be due for a try now; returns how many are."""
     async with as_owner(database_url) as engine:
         return await retry(engine, attempts)
+
+
+async def withheld(database_url: str) -> Sequence[WithheldRow]:
+    """Withheld subscriptions, the longest first."""
+    async with as_owner(database_url) as engine:
+        return await list_withheld(engine)
+
+
+async def release(database_url: str, subscriptions: Sequence[str] | None) -> int:
+    """Bill these withheld subscriptions (None: all) from now on; returns how many."""
+    async with as_owner(database_url) as engine:
+        return await release_withheld(engine, subscriptions)
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.records import database_trouble
 from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.adapters.postgres.store import PostgresStore
+from middleman.adapters.postgres.withheld import Withheld, WithheldCount
 from middleman.adapters.pulse import HttpPulse
 from middleman.adapters.system_clock import SystemClock
 from middleman.billing.collect import Collector
@@ -70,6 +71,7 @@ class ReplicaProcess:
     heartbeat: Heartbeat
     due_lag: DueLag
     parked_count: ParkedCount
+    withheld_count: WithheldCount
     warm_sessions: int
     warm_connections: int
     warm: bool = field(default=False, init=False)
@@ -159,6 +161,17 @@ class ReplicaProcess:
             lambda error: log.warning("parked.not_counted", error=_told(error)),
         )
 
+    async def keep_counting_the_withheld(
+        self, leads: Callable[[], bool], tell: Callable[[Withheld], None]
+    ) -> None:
+        """Report again and again how many subscriptions are due and withheld, while this replica leads."""
+        await _keep_measuring(
+            leads,
+            self.withheld_count.measure,
+            tell,
+            lambda error: log.warning("withheld.not_counted", error=_told(error)),
+        )
+
     async def say_goodbye(self) -> None:
         """Say on the replica's row that it has stopped.
 
@@ -239,6 +252,7 @@ def build_replica(
             flush_batch=settings.claim_batch,
             flush_linger_s=settings.flush_linger_s,
             idle_poll_s=settings.idle_poll_s,
+            max_overdue=settings.max_overdue_periods,
         ),
         clock=clock,
         uniform=uniform,
@@ -280,6 +294,7 @@ def build_replica(
         heartbeat=Heartbeat(pool, settings.replica_name, incarnation, f"http://{settings.ops_advertise}"),
         due_lag=DueLag(pool, settings.scope),
         parked_count=ParkedCount(pool, settings.scope),
+        withheld_count=WithheldCount(pool, settings.scope),
         warm_sessions=settings.replica_pool_size,
         warm_connections=settings.concurrency,
     )

@@ -6,6 +6,7 @@ Stripe's amounts (https://docs.stripe.com/currencies) are ISO 4217 minor units, 
 * Three-decimal currencies (BHD, JOD, KWD, OMR, TND, …) are sent in thousandths, whose last digit must be 0.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -24,13 +25,20 @@ MAX_PROCESSOR_AMOUNT: Final = 99_999_999
 _FACTOR: Final[Mapping[str, int]] = dict.fromkeys(SENT_AS_TWO_DECIMAL, 100)
 
 
+_CURRENCY: Final = re.compile("[A-Z]{3}")
+
+
 class MoneyError(ValueError):
     """An amount or currency that cannot be charged; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True, order=False)
 class Money:
-    """`amount_minor` in the ISO 4217 minor unit of `currency` (upper case): Money(1999, "EUR") is €19.99."""
+    """`amount_minor` in the ISO 4217 minor unit of `currency` (upper case): Money(1999, "EUR") is €19.99.
+
+    Any code of three capitals is money: what was agreed on in a currency that is no longer listed stays readable.
+    Whether it can be charged is a question for `to_processor_amount`.
+    """
 
     amount_minor: int
     currency: str
@@ -38,10 +46,8 @@ class Money:
     def __post_init__(self) -> None:
         if type(self.amount_minor) is not int:
             raise MoneyError(f"an amount is an integer of minor units, got {self.amount_minor!r}")
-        if self.currency not in ISO_EXPONENTS:
-            raise MoneyError(
-                f"unknown currency {self.currency!r}: use an ISO 4217 code in upper case, like EUR"
-            )
+        if not _CURRENCY.fullmatch(self.currency):
+            raise MoneyError(f"no currency: {self.currency!r}: use an ISO 4217 code in upper case, like EUR")
 
     def __add__(self, other: "Money") -> "Money":
         self._require_same_currency(other)
@@ -69,7 +75,9 @@ class Money:
 
     def __str__(self) -> str:
         """ "19.99 EUR", "1200 JPY", "1.230 KWD", "-0.05 USD"."""
-        exponent = ISO_EXPONENTS[self.currency]
+        exponent = ISO_EXPONENTS.get(self.currency)
+        if exponent is None:
+            return f"{self.amount_minor} minor units of {self.currency}"
         sign = "-" if self.amount_minor < 0 else ""
         if exponent == 0:
             return f"{sign}{abs(self.amount_minor)} {self.currency}"

@@ -56,6 +56,9 @@ only this call has to wait."""
 PAUSED = "paused"
 """The `reason` of a `NotSent` that we gave ourselves: the breaker is open (`middleman.billing.breaker`)."""
 
+NOT_SENDABLE = "not_sendable"
+"""The `reason` of a `NotSent` whose amount has no form at the processor: its currency is not taken there any more, say."""
+
 NO_CONNECTION = "no_connection"
 NO_FREE_CONNECTION = "no_free_connection"
 CONNECTION_LOST = "connection_lost"

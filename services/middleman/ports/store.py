@@ -67,12 +67,22 @@ class OpenAttempt:
 class Claim:
     """What one claim opened. `lag_s` is how late its oldest period is, in business time; 0 when empty.
 
-    `oldest_start` is when that period began; None for retries, and when empty.
+    `oldest_start` is when that period began; None for retries, and when empty. `held` subscriptions have more periods
+    overdue than may be caught up unasked, and got no attempt.
     """
 
     attempts: tuple[OpenAttempt, ...]
     lag_s: float
     oldest_start: datetime | None = None
+    held: tuple[SubscriptionId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A subscription whose next period the database refuses, and why."""
+
+    subscription_id: SubscriptionId
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,24 +185,50 @@ class FencedTransaction(Protocol):
         """Cancel up to `limit` subscriptions that have nothing left to bill; returns how many."""
         ...
 
-    async def claim_due(
-        self, limit: int, set_aside: Collection[SubscriptionId] = (), not_before: datetime | None = None
-    ) -> Claim:
+    async def claim_due(self, limit: int, max_overdue: int, not_before: datetime | None = None) -> Claim:
         """Open invoice and first attempt for up to `limit` due periods, oldest first, and advance their subscriptions.
 
-        Those `set_aside`, and periods that began before `not_before`, are left as they are. Raises `StoreRefused` where
-        one of the others cannot be billed.
+        A subscription that owes an earlier period, is withheld, or has a period that began before `not_before`, is left
+        as it is. One with more than `max_overdue` periods overdue is held.
+
+        Raises:
+            StoreRefused: one of them cannot be billed; nothing was claimed.
         """
         ...
 
-    async def due_subscriptions(
-        self, limit: int, set_aside: Collection[SubscriptionId] = ()
-    ) -> Sequence[SubscriptionId]:
-        """Up to `limit` subscriptions of which a period is due, oldest first, but for those `set_aside`."""
+    async def claim_period_of(self, subscription_id: SubscriptionId, max_overdue: int) -> Claim:
+        """As `claim_due`, for this subscription alone: one attempt, or none where nothing can be claimed."""
         ...
 
-    async def claim_period_of(self, subscription_id: SubscriptionId) -> Claim:
-        """As `claim_due`, for this subscription alone: one attempt, or none where nothing is due any more."""
+    async def due_subscriptions(self, limit: int) -> Sequence[SubscriptionId]:
+        """Up to `limit` subscriptions that the next claim would take, oldest first."""
+        ...
+
+    async def set_aside_due(self, limit: int) -> Sequence[SetAside]:
+        """Of the `limit` subscriptions that the next claim would take, set aside those that it is refused for.
+
+        The mark and its reason stand in the row. `retry_set_aside` tries them again a day later.
+        """
+        ...
+
+    async def set_aside(self, subscription_id: SubscriptionId, reason: str) -> None:
+        """Set this subscription aside, for a refusal that `set_aside_due` does not foresee."""
+        ...
+
+    async def retry_set_aside(self, limit: int) -> None:
+        """Look at up to `limit` subscriptions whose day is over: what can be billed is due again."""
+        ...
+
+    async def due_retries(self, limit: int) -> Sequence[InvoiceId]:
+        """Up to `limit` invoices that the next claim of retries would take, oldest first."""
+        ...
+
+    async def claim_retry_of(self, invoice_id: InvoiceId) -> Claim:
+        """As `claim_retries`, for this invoice alone."""
+        ...
+
+    async def set_aside_retry(self, invoice_id: InvoiceId, reason: str) -> None:
+        """Put off the next attempt of this invoice for a day; the reason stands in the row."""
         ...
 
     async def claim_retries(self, limit: int) -> Claim:

@@ -50,7 +50,7 @@ async def test_two_replicas_can_rehearse_beside_a_leader_that_charges(rig: Store
         rehearsal = Rehearsal(pool, uuid4)
         async with rig.store.fenced(rig.term) as transaction, asyncio.timeout(10):
             await asyncio.gather(rehearsal.play(), rehearsal.play())
-            assert not (await transaction.claim_due(10)).attempts
+            assert not (await transaction.claim_due(10, 1000)).attempts
     finally:
         await pool.dispose()
 

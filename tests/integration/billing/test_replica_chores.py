@@ -16,6 +16,7 @@ from middleman.adapters.postgres.due_lag import DueLag
 from middleman.adapters.postgres.heartbeat import Heartbeat
 from middleman.adapters.postgres.parked import Parked, ParkedCount
 from middleman.adapters.postgres.rehearsal import Rehearsal
+from middleman.adapters.postgres.withheld import WithheldCount
 from middleman.bootstrap.replica import ReplicaProcess
 from middleman.ports.store import ParkedAttempt
 
@@ -38,6 +39,7 @@ def process(rig: StoreRig) -> ReplicaProcess:
         heartbeat=Heartbeat(rig.pool, "replica-1", "1", "http://127.0.0.1:1"),
         due_lag=DueLag(rig.pool, 0),
         parked_count=ParkedCount(rig.pool, 0),
+        withheld_count=WithheldCount(rig.pool, 0),
         warm_sessions=4,
         warm_connections=8,
     )

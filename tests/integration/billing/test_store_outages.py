@@ -35,7 +35,7 @@ from middleman.ports.store import (
 Write = Callable[[PostgresFencedTransaction, OpenAttempt], Awaitable[object]]
 
 WRITES: dict[str, Write] = {
-    "claim_due": lambda tx, _: tx.claim_due(10),
+    "claim_due": lambda tx, _: tx.claim_due(10, 1000),
     "claim_retries": lambda tx, _: tx.claim_retries(10),
     "bind": lambda tx, attempt: tx.bind([Binding(attempt.invoice_id, intent_of(attempt))]),
     "mark_unknown": lambda tx, attempt: tx.mark_unknown([UnknownAttempt(attempt.attempt_id, "timeout")]),
@@ -256,7 +256,7 @@ async def test_a_commit_whose_answer_is_lost_is_unavailable_and_its_repeat_harml
 
 async def claim_on(store: PostgresStore, rig: StoreRig) -> None:
     async with store.fenced(rig.term) as transaction:
-        await transaction.claim_due(10)
+        await transaction.claim_due(10, 1000)
 
 
 async def test_a_claim_that_committed_unheard_is_found_by_recovery(rig: StoreRig) -> None:

@@ -1,6 +1,7 @@
 """Bind and settle on real PostgreSQL: an intent once and for ever, an outcome once, and what follows from it."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -160,6 +161,26 @@ async def test_a_canceled_intent_ends_the_debt(rig: StoreRig) -> None:
     assert (await rig.invoice(attempt))["status"] == "uncollectible"
 
 
+async def claimed_on_top(rig: StoreRig) -> Sequence[OpenAttempt]:
+    """The next period, while the one before is open: releases until 0.1 claimed so, and left such invoices."""
+    hide = "UPDATE invoices SET status = 'void', settled_at = now() WHERE status = 'open'"
+    show = "UPDATE invoices SET status = 'open', settled_at = NULL WHERE status = 'void'"
+    for statement in (
+        "ALTER TABLE invoices DISABLE TRIGGER USER",
+        hide,
+        "ALTER TABLE invoices ENABLE TRIGGER USER",
+    ):
+        await rig.owner.execute(statement)
+    attempts = (await rig.claim()).attempts
+    for statement in (
+        "ALTER TABLE invoices DISABLE TRIGGER USER",
+        show,
+        "ALTER TABLE invoices ENABLE TRIGGER USER",
+    ):
+        await rig.owner.execute(statement)
+    return attempts
+
+
 PAID = "paid"
 THREE: list[tuple[list[DefiniteOutcome | str], str]] = [
     ([PAID, PAID, PAID], "active"),
@@ -174,7 +195,7 @@ async def test_of_several_invoices_that_settle_together_the_worst_news_counts(
     rig: StoreRig, outcomes: list[DefiniteOutcome | str], status: str
 ) -> None:
     attempts = await claimed(rig, due_in="-2 days -1 hour", interval="day")
-    attempts += [*(await rig.claim()).attempts, *(await rig.claim()).attempts]
+    attempts += [*await claimed_on_top(rig), *await claimed_on_top(rig)]
     assert [each.period_no for each in attempts] == [0, 1, 2]
     await rig.bind(*attempts)
     await rig.settle(
@@ -188,7 +209,7 @@ async def test_of_several_invoices_that_settle_together_the_worst_news_counts(
 
 async def test_a_subscription_stays_past_due_until_its_last_debt_is_paid(rig: StoreRig) -> None:
     attempts = await claimed(rig, due_in="-1 day -1 hour", interval="day")
-    attempts += (await rig.claim()).attempts
+    attempts += await claimed_on_top(rig)
     await rig.settle(*((each, DECLINED) for each in attempts))
     await rig.advance(timedelta(days=2))
     again = (await rig.claim_retries()).attempts

@@ -188,15 +188,15 @@ async def test_a_new_leader_ends_the_sessions_of_a_frozen_one_that_sleeps_in_a_t
         old_store = PostgresStore(old_pool, NO_FAILPOINTS)
         with pytest.raises(StoreUnavailable):  # noqa: PT012 -- the successor comes in the middle of it
             async with old_store.fenced(old_term) as transaction:
-                assert len((await transaction.claim_due(10)).attempts) == 1
+                assert len((await transaction.claim_due(10, 1000)).attempts) == 1
                 # The old leader "freezes" here, inside its transaction; the successor does not wait for it.
                 async with asyncio.timeout(1):
                     new_term = await PostgresOffice(new_pool, uuid4).take_office(0, "new#2", 2)
         with pytest.raises(StaleTerm):
             async with old_store.fenced(old_term) as transaction:
-                await transaction.claim_due(10)
+                await transaction.claim_due(10, 1000)
         async with PostgresStore(new_pool, NO_FAILPOINTS).fenced(new_term) as transaction:
-            assert len((await transaction.claim_due(10)).attempts) == 1
+            assert len((await transaction.claim_due(10, 1000)).attempts) == 1
     finally:
         await old_pool.dispose()
         await new_pool.dispose()

@@ -95,7 +95,7 @@ async def test_the_due_scan_reads_an_index_range_and_not_the_table(database: Dat
         plan = "\n".join(
             row[0]
             for row in await owner.fetch(
-                "EXPLAIN SELECT id FROM subscriptions WHERE scope = 0 AND status <> 'canceled'"
+                "EXPLAIN SELECT id FROM subscriptions WHERE scope = 0 AND status = 'active' AND withheld IS NULL"
                 " AND next_due_at <= business_now() AND (ends_at IS NULL OR next_due_at < ends_at)"
                 " ORDER BY next_due_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED"
             )

@@ -482,7 +482,7 @@ async def test_where_the_last_error_was_cleared_the_charge_tells_why_it_failed(
     [
         {"status": "sleeping"},
         {"amount": "much"},
-        {"currency": "xyz"},
+        {"currency": "x1z"},
         {"created": None},
         {"metadata": "none"},
     ],
@@ -519,11 +519,11 @@ async def test_the_other_objects_read_as_well(processor: StripeProcessor, server
     assert page.has_more
 
 
-async def test_an_amount_that_stripe_would_refuse_is_refused_without_asking(
+async def test_an_amount_that_stripe_would_refuse_is_not_sent_and_nobody_is_declined(
     processor: StripeProcessor, server: ScriptedServer
 ) -> None:
     request = CreateIntent(checked_key("k"), Money(5124, "KWD"), ProcessorCustomerId("cus_1"), {})
     answer = await processor.create_intent(request)
-    assert isinstance(answer, Refused)
-    assert (answer.code, answer.param) == ("invalid_amount", "amount")
+    assert isinstance(answer, NotSent), "the payer is not at fault"
+    assert answer.reason == "not_sendable"
     assert not server.requests

@@ -19,7 +19,7 @@ from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.breaker import Breaker, Go
 from middleman.billing.claiming import Claimer
-from middleman.billing.due import LOOK_BACK_INTERVAL_S, MOST_SET_ASIDE, DueClaims
+from middleman.billing.due import LOOK_BACK_INTERVAL_S, DueClaims
 from middleman.billing.in_flight import InFlight
 from middleman.billing.parked_work import ParkedWork
 from middleman.billing.parking import ParkedBudget
@@ -27,7 +27,7 @@ from middleman.billing.patience import Patience
 from middleman.domain.ids import AttemptId, NoticeId, PaymentIntentId
 from middleman.ports.errors import StaleTerm, TrustLost
 from middleman.ports.processor import OperatorFault
-from middleman.ports.store import OpenAttempt, PendingNotice, StoreRefused, StoreUnavailable
+from middleman.ports.store import OpenAttempt, PendingNotice, StoreUnavailable
 from middleman.ports.trust import TrustWindow
 
 POLL_S = 0.2
@@ -55,7 +55,7 @@ class Desk:
             trust=self.trust,
             draining=self.draining,
             store=store,
-            due=DueClaims(term, store, self.clock, patience, self.observer),
+            due=DueClaims(term, store, self.clock, patience, self.observer, max_overdue=3),
             in_flight=self.in_flight,
             breaker=self.breaker,
             take_on=self.take_on,
@@ -341,31 +341,55 @@ async def test_a_subscription_that_cannot_be_billed_is_set_aside_and_the_others_
     async with at_work(desk):
         await asyncio.sleep(5)
         assert set(desk.taken_ids) == set(ids(*names)) - {odd.attempt_id}
-        assert desk.observer.most_set_aside == 1
-        assert [each.attempt_id for each in store.due] == [odd.attempt_id], "it stays due, for the next term"
+        assert store.set_aside == {odd.subscription_id}
+        assert [each.attempt_id for each in store.due] == [odd.attempt_id], "it stays due"
 
 
 @in_virtual_time
 async def test_claims_one_by_one_are_timed_like_every_other() -> None:
     store = store_with(due="odd a b")
     store.odd = {an_attempt("odd").subscription_id}
+    store.foresees = False
     store.answers_after_s = 0.1
     desk = Desk(store)
     async with at_work(desk):
         await asyncio.sleep(2)
     assert desk.observer.claims[0] == ("due", 1), "the first batch is one of two, and one of these is odd"
-    assert desk.observer.claims_took_s[0] == pytest.approx(0.3), "a look, and a transaction for each"
+    assert desk.observer.claims_took_s[0] == pytest.approx(0.4), (
+        "a look, one for each, and one that sets aside"
+    )
+    assert store.set_aside == store.odd
 
 
 @in_virtual_time
-async def test_a_database_that_refuses_everybody_ends_the_term_in_the_end() -> None:
-    names = [f"n{n}" for n in range(MOST_SET_ASIDE + 50)]
+async def test_any_number_of_subscriptions_that_cannot_be_billed_ends_no_term() -> None:
+    names = [f"n{n}" for n in range(3000)]
     store = store_with(due=" ".join(names))
     store.odd = {each.subscription_id for each in store.due}
+    store.due.extend(attempts("fine"))
     desk = Desk(store, batch=500, limit=2000)
-    with pytest.raises(StoreRefused):
-        await desk.claimer.run()
-    assert desk.taken == []
+    async with at_work(desk):
+        await asyncio.sleep(5)
+        assert desk.taken_ids == ids("fine")
+        assert store.set_aside == store.odd
+
+
+@in_virtual_time
+async def test_what_was_set_aside_is_tried_again_once_a_minute_and_no_more_often() -> None:
+    desk = Desk(store_with())
+    async with at_work(desk):
+        await asyncio.sleep(150)
+        assert desk.store.set_aside_retries == 3
+
+
+@in_virtual_time
+async def test_a_retry_that_is_refused_is_put_off_and_the_others_go_on() -> None:
+    store = store_with(retries="a odd b")
+    store.odd_retries = {an_attempt("odd").invoice_id}
+    desk = Desk(store)
+    async with at_work(desk):
+        await asyncio.sleep(2)
+        assert sorted(desk.taken_ids) == sorted(ids("a", "b"))
 
 
 @in_virtual_time
@@ -379,6 +403,7 @@ async def test_what_was_claimed_alone_before_the_database_went_away_is_found_by_
                 raise StoreUnavailable("no answer")
 
     store = GoesAway(due=deque(attempts("x", "y", "odd", "a", "b")), odd={an_attempt("odd").subscription_id})
+    store.foresees = False
     desk = Desk(store, batch=20)
     async with at_work(desk):
         await asyncio.sleep(5)

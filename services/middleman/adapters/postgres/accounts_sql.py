@@ -58,27 +58,43 @@ END_NOW = text("""
     WHERE id = :id AND status <> 'canceled' AND (ends_at IS NULL OR ends_at > business_now())
 """)
 
-# The first boundary after business time now: boundary 0 where the first period has not begun. The guess
-# counts whole calendar units since the anchor; clamped month ends and clock changes move a boundary by less
-# than one unit, so the answer lies within one step of the guess, and five are looked at.
+# The first boundary after business time now: boundary 0 where the first period has not begun. Where that is the one that
+# is stored, the stored one is the end: computed anew, by time zone data that has changed since, it could lie an hour later,
+# and one more period would begin before it. Where periods are due and not claimed, no boundary after now is stored: there
+# the number of the period says where it ends. The guess counts whole calendar units since the anchor; clamped month ends
+# and clock changes move a boundary by less than one unit, so the answer lies within one step of the guess, and five are
+# looked at.
 END_AT_PERIOD_END = text("""
+    WITH now AS (
+        SELECT business_now() AS at
+    ), chosen AS (
+        SELECT s.id, n.period_no, n.at
+        FROM now, subscriptions s, LATERAL (
+            SELECT s.next_period_no AS period_no, s.next_due_at AS at WHERE s.next_due_at > now.at
+            UNION ALL (
+                SELECT b.period_no, b.at
+                FROM (SELECT now.at AT TIME ZONE s.time_zone AS local_now) l,
+                     LATERAL (SELECT CASE s.interval_unit
+                         WHEN 'day'   THEN (l.local_now::date - s.anchor_local::date)
+                         WHEN 'week'  THEN (l.local_now::date - s.anchor_local::date) / 7
+                         WHEN 'month' THEN (extract(year FROM l.local_now) - extract(year FROM s.anchor_local)) * 12
+                                           + extract(month FROM l.local_now) - extract(month FROM s.anchor_local)
+                         WHEN 'year'  THEN extract(year FROM l.local_now) - extract(year FROM s.anchor_local)
+                         END::integer / s.interval_count AS guess) g,
+                     LATERAL generate_series(GREATEST(g.guess - 2, s.next_period_no + 1),
+                                             GREATEST(g.guess + 2, s.next_period_no + 2)) n,
+                     LATERAL (SELECT n AS period_no, period_boundary(s.anchor_local, s.time_zone, s.interval_unit,
+                                                                     s.interval_count, n) AS at) b
+                WHERE s.next_due_at <= now.at AND b.at > now.at
+                ORDER BY b.at LIMIT 1)
+        ) n
+        WHERE s.id = :id
+    )
     UPDATE subscriptions s
-    SET ends_at = LEAST(s.ends_at, (
-            SELECT min(b.at)
-            FROM (SELECT business_now() AT TIME ZONE s.time_zone AS local_now) l,
-                 LATERAL (SELECT CASE s.interval_unit
-                     WHEN 'day'   THEN (l.local_now::date - s.anchor_local::date)
-                     WHEN 'week'  THEN (l.local_now::date - s.anchor_local::date) / 7
-                     WHEN 'month' THEN (extract(year FROM l.local_now) - extract(year FROM s.anchor_local)) * 12
-                                       + extract(month FROM l.local_now) - extract(month FROM s.anchor_local)
-                     WHEN 'year'  THEN extract(year FROM l.local_now) - extract(year FROM s.anchor_local)
-                     END::integer / s.interval_count AS guess) g,
-                 LATERAL generate_series(GREATEST(g.guess - 2, 0), GREATEST(g.guess, 0) + 2) n,
-                 LATERAL (SELECT period_boundary(s.anchor_local, s.time_zone, s.interval_unit,
-                                                 s.interval_count, n) AS at) b
-            WHERE b.at > business_now())),
-        updated_at = now()
-    WHERE s.id = :id AND s.status <> 'canceled' AND (s.ends_at IS NULL OR s.ends_at > business_now())
+    SET ends_at = chosen.at, ends_before_period = chosen.period_no, updated_at = now()
+    FROM chosen, now
+    WHERE s.id = chosen.id AND s.status <> 'canceled' AND (s.ends_at IS NULL OR s.ends_at > now.at)
+      AND (s.ends_at IS NULL OR s.ends_at > chosen.at)
 """)
 
 ADD_EVENT = text("""

@@ -14,7 +14,7 @@ END_SUBSCRIPTIONS = text("""
 WITH ended AS (
     SELECT id FROM subscriptions
     WHERE scope = :scope AND status <> 'canceled' AND ends_at IS NOT NULL
-      AND ends_at <= business_now() AND ends_at <= next_due_at
+      AND ends_at <= business_now() AND (ends_at <= next_due_at OR next_period_no >= ends_before_period)
     ORDER BY ends_at LIMIT :limit
     FOR NO KEY UPDATE SKIP LOCKED
 ), canceled AS (
@@ -25,22 +25,46 @@ INSERT INTO events (kind, term, subject, subscription_id, data)
 SELECT 'subscription.ended', :term, id, id, jsonb_build_object('ends_at', ends_at) FROM canceled
 """)
 
+# What may be claimed now. A subscription that is past due, or whose last period is still open, owes that first: it gets no
+# new period before.
+_DUE = """
+    s.scope = :scope AND s.status = 'active' AND s.withheld IS NULL AND s.next_due_at <= business_now()
+      AND (s.ends_at IS NULL OR s.next_due_at < s.ends_at)
+      AND (s.ends_before_period IS NULL OR s.next_period_no < s.ends_before_period)
+      AND NOT EXISTS (
+          SELECT FROM invoices p
+          WHERE p.subscription_id = s.id AND p.period_no = s.next_period_no - 1
+            AND p.status IN ('open', 'requires_action'))
+"""
+
 # Guarantees (DESIGN §2.4 a): invoice, first attempt with its frozen request and the advanced subscription
 # exist together or not at all; UNIQUE (subscription_id, period_no) refuses a second invoice for a period.
+# A subscription with more than `max_overdue` periods overdue is held instead, and comes back without an attempt.
 _CLAIM = """
 WITH due AS MATERIALIZED (
-    SELECT id, next_period_no, next_due_at FROM subscriptions
-    WHERE scope = :scope AND status <> 'canceled' AND next_due_at <= business_now()
-      AND (ends_at IS NULL OR next_due_at < ends_at)
-      AND {chosen}
-    ORDER BY next_due_at LIMIT :limit
-    FOR NO KEY UPDATE SKIP LOCKED
+    SELECT s.id, s.next_period_no, s.next_due_at,
+           (s.released_until IS NULL OR s.released_until < s.next_due_at)
+           AND period_boundary(s.anchor_local, s.time_zone, s.interval_unit, s.interval_count,
+                               s.next_period_no + CAST(:max_overdue AS integer)) <= business_now() AS is_overdue
+    FROM subscriptions s
+    WHERE {due} AND {chosen}
+    ORDER BY s.next_due_at LIMIT :limit
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), held AS (
+    UPDATE subscriptions s
+    SET withheld = 'held', withheld_at = business_now(), updated_at = clock_timestamp(),
+        withheld_reason = 'more than ' || CAST(:max_overdue AS integer) || ' periods are overdue'
+    FROM due WHERE s.id = due.id AND due.is_overdue
+    RETURNING s.id, s.next_due_at
+), held_event AS (
+    INSERT INTO events (kind, term, subject, subscription_id, data)
+    SELECT 'subscription.held', :term, id, id, jsonb_build_object('next_due_at', next_due_at) FROM held
 ), advanced AS (
     UPDATE subscriptions s
     SET next_period_no = due.next_period_no + 1,
         next_due_at = period_boundary(s.anchor_local, s.time_zone, s.interval_unit, s.interval_count,
                                       due.next_period_no + 1)
-    FROM due WHERE s.id = due.id
+    FROM due WHERE s.id = due.id AND NOT due.is_overdue
     RETURNING s.id AS subscription_id, s.customer_id, s.amount_minor, s.currency,
               due.next_period_no AS period_no, due.next_due_at AS period_start, s.next_due_at AS period_end
 ), opened AS (
@@ -69,36 +93,88 @@ SELECT t.id AS attempt_id, 1 AS attempt_no, o.id AS invoice_id, o.subscription_i
        1 AS create_key_no, 1 AS confirm_key_no, 0 AS parked_count, o.period_start,
        EXTRACT(EPOCH FROM business_now() - o.period_start)::float8 AS lag_s
 FROM opened o JOIN attempted t ON t.invoice_id = o.id
-ORDER BY o.period_start, o.id
+UNION ALL
+SELECT NULL, 0, NULL, h.id, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, h.next_due_at, 0 FROM held h
+ORDER BY period_start, invoice_id
 """
 # The bound from below spares the scan what lies dead at the front of the index while an old snapshot is held open.
 CLAIM_DUE = text(
-    _CLAIM.format(
-        chosen="id <> ALL (CAST(:set_aside AS text[]))"
-        " AND next_due_at >= coalesce(CAST(:not_before AS timestamptz), '-infinity')"
-    )
+    _CLAIM.format(due=_DUE, chosen="s.next_due_at >= coalesce(CAST(:not_before AS timestamptz), '-infinity')")
 )
-CLAIM_PERIOD_OF = text(_CLAIM.format(chosen="id = :subscription_id"))
+CLAIM_PERIOD_OF = text(_CLAIM.format(due=_DUE, chosen="s.id = :subscription_id"))
 
-# Who would be claimed next. Read only after a claim was refused, to find out who is to blame.
-DUE_SUBSCRIPTIONS = text("""
-SELECT id FROM subscriptions
-WHERE scope = :scope AND status <> 'canceled' AND next_due_at <= business_now()
-  AND (ends_at IS NULL OR next_due_at < ends_at)
-  AND id <> ALL (CAST(:set_aside AS text[]))
-ORDER BY next_due_at LIMIT :limit
+# The subscriptions that the next claim would take. Read only after a claim was refused, to find the reason.
+DUE_SUBSCRIPTIONS = text(
+    f"SELECT s.id FROM subscriptions s WHERE {_DUE} ORDER BY s.next_due_at LIMIT :limit"  # noqa: S608  # a constant of this file
+)
+
+# Sets aside, of the subscriptions that the next claim would take, those that it would be refused for.
+SET_ASIDE_DUE = text(f"""
+WITH due AS MATERIALIZED (
+    SELECT s.id, period_refusal(s.id, s.anchor_local, s.time_zone, s.interval_unit, s.interval_count,
+                                s.next_period_no, s.next_due_at) AS reason
+    FROM subscriptions s
+    WHERE {_DUE}
+    ORDER BY s.next_due_at LIMIT :limit
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), marked AS (
+    UPDATE subscriptions s
+    SET withheld = 'set_aside', withheld_at = business_now(), withheld_reason = due.reason,
+        try_again_at = business_now() + interval '1 day', updated_at = clock_timestamp()
+    FROM due WHERE s.id = due.id AND due.reason IS NOT NULL
+    RETURNING s.id, s.withheld_reason
+), logged AS (
+    INSERT INTO events (kind, term, subject, subscription_id, data)
+    SELECT 'subscription.set_aside', :term, id, id, jsonb_build_object('reason', withheld_reason) FROM marked
+)
+SELECT id, withheld_reason AS reason FROM marked
+""")  # noqa: S608  # the condition is a constant of this file
+SET_ASIDE_ONE = text("""
+WITH marked AS (
+    UPDATE subscriptions s
+    SET withheld = 'set_aside', withheld_at = business_now(), withheld_reason = :reason,
+        try_again_at = business_now() + interval '1 day', updated_at = clock_timestamp()
+    WHERE s.id = :subscription_id AND s.scope = :scope AND s.withheld IS NULL
+    RETURNING s.id
+)
+INSERT INTO events (kind, term, subject, subscription_id, data)
+SELECT 'subscription.set_aside', :term, id, id, jsonb_build_object('reason', CAST(:reason AS text)) FROM marked
+""")
+
+# The daily try: what can be billed by now is due again; the others wait for another day, and no event repeats that.
+RETRY_SET_ASIDE = text("""
+WITH due AS MATERIALIZED (
+    SELECT s.id, period_refusal(s.id, s.anchor_local, s.time_zone, s.interval_unit, s.interval_count,
+                                s.next_period_no, s.next_due_at) AS reason
+    FROM subscriptions s
+    WHERE s.scope = :scope AND s.withheld = 'set_aside' AND s.try_again_at <= business_now()
+    ORDER BY s.try_again_at LIMIT :limit
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+), resumed AS (
+    UPDATE subscriptions s
+    SET withheld = CASE WHEN due.reason IS NOT NULL THEN 'set_aside' END,
+        withheld_at = CASE WHEN due.reason IS NOT NULL THEN s.withheld_at END,
+        withheld_reason = due.reason,
+        try_again_at = CASE WHEN due.reason IS NOT NULL THEN business_now() + interval '1 day' END,
+        updated_at = clock_timestamp()
+    FROM due WHERE s.id = due.id
+    RETURNING s.id, s.withheld
+)
+INSERT INTO events (kind, term, subject, subscription_id)
+SELECT 'subscription.resumed', :term, id, id FROM resumed WHERE withheld IS NULL
 """)
 
 # Guarantees (DESIGN §2.5): a new attempt exists only after a decline was settled; the partial unique
 # index refuses a second open one. It is charged to what the customer pays with today.
-CLAIM_RETRIES = text("""
+_CLAIM_RETRIES = """
 WITH due AS MATERIALIZED (
     SELECT id, next_attempt_at FROM invoices
     WHERE scope = :scope AND status = 'open' AND next_attempt_at IS NOT NULL AND next_attempt_at <= business_now()
+      AND {chosen}
     ORDER BY next_attempt_at LIMIT :limit
     FOR NO KEY UPDATE SKIP LOCKED
 ), planned AS (
-    UPDATE invoices i SET attempt_count = i.attempt_count + 1, next_attempt_at = NULL
+    UPDATE invoices i SET attempt_count = i.attempt_count + 1, next_attempt_at = NULL, set_aside_reason = NULL
     FROM due WHERE i.id = due.id
     RETURNING i.id, i.subscription_id, i.customer_id, i.period_no, i.attempt_count, i.amount_minor, i.currency,
               i.processor_customer_id, i.payment_intent_id, i.create_key_no, due.next_attempt_at AS due_at
@@ -121,6 +197,26 @@ SELECT t.id AS attempt_id, p.attempt_count AS attempt_no, p.id AS invoice_id, p.
        EXTRACT(EPOCH FROM business_now() - p.due_at)::float8 AS lag_s
 FROM planned p JOIN attempted t ON t.invoice_id = p.id
 ORDER BY p.due_at, p.id
+"""
+CLAIM_RETRIES = text(_CLAIM_RETRIES.format(chosen="true"))
+CLAIM_RETRY_OF = text(_CLAIM_RETRIES.format(chosen="id = :invoice_id"))
+
+# The invoices that the next claim of retries would take. Read only after it was refused, to find the reason.
+DUE_RETRIES = text("""
+SELECT id FROM invoices
+WHERE scope = :scope AND status = 'open' AND next_attempt_at IS NOT NULL AND next_attempt_at <= business_now()
+ORDER BY next_attempt_at LIMIT :limit
+""")
+
+# A retry that the database refuses is tried again in a day; the reason stays until then.
+SET_ASIDE_RETRY = text("""
+WITH marked AS (
+    UPDATE invoices i SET next_attempt_at = business_now() + interval '1 day', set_aside_reason = :reason
+    WHERE i.id = :invoice_id AND i.scope = :scope AND i.status = 'open' AND i.next_attempt_at IS NOT NULL
+    RETURNING i.id, i.subscription_id
+)
+INSERT INTO events (kind, term, subject, subscription_id, data)
+SELECT 'invoice.set_aside', :term, id, subscription_id, jsonb_build_object('reason', CAST(:reason AS text)) FROM marked
 """)
 
 # What webhooks told of, and what is not looked into yet. An invoice that is open without a date is at work: its notice

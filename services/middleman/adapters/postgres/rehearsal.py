@@ -57,7 +57,7 @@ class Rehearsal:
         fenced = PostgresFencedTransaction(connection, term)
         await fenced.open_attempts(None, 1)
         await fenced.end_subscriptions(1)
-        await fenced.claim_due(1)
+        await fenced.claim_due(1, 1)
         await fenced.bind([])
         await fenced.settle([])
         await fenced.pending_notices(1)

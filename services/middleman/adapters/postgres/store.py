@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from middleman.ports.store import (
     ParkedAttempt,
     ParkedNotice,
     PendingNotice,
+    SetAside,
     SettledAttempt,
     Standing,
     UnknownAttempt,
@@ -67,23 +68,40 @@ class PostgresFencedTransaction:
     async def end_subscriptions(self, limit: int) -> int:
         return int((await self._execute(sql.END_SUBSCRIPTIONS, limit=limit)).rowcount)
 
-    async def claim_due(
-        self, limit: int, set_aside: Collection[SubscriptionId] = (), not_before: datetime | None = None
-    ) -> Claim:
-        bounds = {"set_aside": list(set_aside), "not_before": not_before}
-        claimed = _claim(rows := (await self._execute(sql.CLAIM_DUE, limit=limit, **bounds)).all())
-        return replace(claimed, oldest_start=min((row.period_start for row in rows), default=None))
+    async def claim_due(self, limit: int, max_overdue: int, not_before: datetime | None = None) -> Claim:
+        bounds = {"max_overdue": max_overdue, "not_before": not_before}
+        return _claim((await self._execute(sql.CLAIM_DUE, limit=limit, **bounds)).all())
 
-    async def due_subscriptions(
-        self, limit: int, set_aside: Collection[SubscriptionId] = ()
-    ) -> Sequence[SubscriptionId]:
-        parameters = {"scope": self.term.scope, "limit": limit, "set_aside": list(set_aside)}
+    async def claim_period_of(self, subscription_id: SubscriptionId, max_overdue: int) -> Claim:
+        which = {"max_overdue": max_overdue, "subscription_id": subscription_id}
+        return _claim((await self._execute(sql.CLAIM_PERIOD_OF, limit=1, **which)).all())
+
+    async def due_subscriptions(self, limit: int) -> Sequence[SubscriptionId]:
+        parameters = {"scope": self.term.scope, "limit": limit}
         rows = await self.connection.execute(sql.DUE_SUBSCRIPTIONS, parameters)
         return [SubscriptionId(row.id) for row in rows]
 
-    async def claim_period_of(self, subscription_id: SubscriptionId) -> Claim:
-        claimed = await self._execute(sql.CLAIM_PERIOD_OF, limit=1, subscription_id=subscription_id)
-        return _claim(claimed.all())
+    async def set_aside_due(self, limit: int) -> Sequence[SetAside]:
+        rows = await self._execute(sql.SET_ASIDE_DUE, limit=limit)
+        return [SetAside(SubscriptionId(row.id), row.reason) for row in rows]
+
+    async def set_aside(self, subscription_id: SubscriptionId, reason: str) -> None:
+        which = {"subscription_id": subscription_id, "reason": reason}
+        await self.connection.execute(sql.SET_ASIDE_ONE, self._in_term(**which))
+
+    async def retry_set_aside(self, limit: int) -> None:
+        await self._execute(sql.RETRY_SET_ASIDE, limit=limit)
+
+    async def due_retries(self, limit: int) -> Sequence[InvoiceId]:
+        rows = await self.connection.execute(sql.DUE_RETRIES, {"scope": self.term.scope, "limit": limit})
+        return [InvoiceId(row.id) for row in rows]
+
+    async def claim_retry_of(self, invoice_id: InvoiceId) -> Claim:
+        return _claim((await self._execute(sql.CLAIM_RETRY_OF, limit=1, invoice_id=invoice_id)).all())
+
+    async def set_aside_retry(self, invoice_id: InvoiceId, reason: str) -> None:
+        which = {"invoice_id": invoice_id, "reason": reason}
+        await self.connection.execute(sql.SET_ASIDE_RETRY, self._in_term(**which))
 
     async def claim_retries(self, limit: int) -> Claim:
         return _claim((await self._execute(sql.CLAIM_RETRIES, limit=limit)).all())
@@ -150,8 +168,10 @@ class PostgresFencedTransaction:
         return {AttemptId(row.id): Standing(row.status, row.charge_id, row.payment_intent_id) for row in rows}
 
     async def _execute(self, statement: Any, *, limit: int, **more: object) -> Any:
-        parameters = {"scope": self.term.scope, "term": self.term.number, "limit": limit, **more}
-        return await self.connection.execute(statement, parameters)
+        return await self.connection.execute(statement, self._in_term(limit=limit, **more))
+
+    def _in_term(self, **more: object) -> dict[str, object]:
+        return {"scope": self.term.scope, "term": self.term.number, **more}
 
     async def _execute_batch(
         self, statement: Any, name: str, rows: list[dict[str, Any]], **more: object
@@ -162,7 +182,13 @@ class PostgresFencedTransaction:
 
 
 def _claim(rows: Sequence[Row[Any]]) -> Claim:
-    return Claim(tuple(_open_attempt(row) for row in rows), max((row.lag_s for row in rows), default=0.0))
+    opened = [row for row in rows if row.attempt_id is not None]
+    return Claim(
+        tuple(_open_attempt(row) for row in opened),
+        lag_s=max((row.lag_s for row in opened), default=0.0),
+        oldest_start=min((row.period_start for row in opened if "period_start" in row._fields), default=None),
+        held=tuple(SubscriptionId(row.subscription_id) for row in rows if row.attempt_id is None),
+    )
 
 
 def _notice(row: Row[Any]) -> PendingNotice:

@@ -6,6 +6,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import stripe
+import structlog
 
 from middleman.adapters.stripe import answers
 from middleman.adapters.stripe.caller import Reply, StripeCaller
@@ -25,6 +26,7 @@ from middleman.domain.ids import PaymentIntentId, PaymentMethodId, ProcessorCust
 from middleman.domain.intents import IntentSnapshot
 from middleman.domain.money import MoneyError, to_processor_amount
 from middleman.ports.processor import (
+    NOT_SENDABLE,
     Attached,
     AttachPaymentMethod,
     ConfirmIntent,
@@ -41,6 +43,8 @@ from middleman.ports.processor import (
     OperatorFault,
     Refused,
 )
+
+log = structlog.get_logger(__name__)
 
 _WITH_CHARGE = {"expand": ["latest_charge"]}
 """The charge keeps why it failed, while any update of the intent clears its `last_payment_error`."""
@@ -70,7 +74,9 @@ class StripeProcessor:
         try:
             amount = to_processor_amount(request.amount)
         except MoneyError as reason:
-            return Refused("invalid_amount", str(reason), "amount")  # what the processor would answer
+            # The payer is not at fault: a price was accepted that the processor does not take (any more).
+            log.error("intent.not_sendable", customer=request.customer_id, reason=str(reason))
+            return NotSent(NOT_SENDABLE, detail=str(reason))
         params = {
             "amount": amount,
             "currency": request.amount.currency.lower(),

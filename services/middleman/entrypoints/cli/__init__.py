@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from middleman.entrypoints.cli import api_key, bench, chaos, demo, judge, parked, processes, up
+from middleman.entrypoints.cli import api_key, bench, chaos, demo, judge, parked, processes, up, withheld
 
 app = typer.Typer(
     name="middleman",
@@ -22,6 +22,7 @@ app.command("api")(processes.api)
 app.command("replica")(processes.replica)
 app.add_typer(api_key.app, name="api-key")
 app.add_typer(parked.app, name="parked")
+app.add_typer(withheld.app, name="withheld")
 app.add_typer(bench.app, name="bench")
 app.add_typer(chaos.app, name="chaos")
 

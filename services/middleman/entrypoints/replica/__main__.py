@@ -96,6 +96,13 @@ async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyn
             ),
             name="parked",
         ),
+        asyncio.create_task(
+            replica.keep_counting_the_withheld(
+                lambda: metrics.term is not None,
+                lambda found: metrics.withheld_measured(found.set_aside, found.held, found.invoices),
+            ),
+            name="withheld",
+        ),
     ]
     try:
         await replica.life.run(stopping)

@@ -78,9 +78,11 @@ class ReplicaMetrics:
         self._looks = counter(
             "notices_looked_into_total", "Notices of the processor that were looked into", ("finding",)
         )
-        self._set_aside = gauge(
-            "subscriptions_set_aside", "Subscriptions that the database cannot bill, in this term"
+        self._set_aside = gauge("subscriptions_set_aside", "Subscriptions that the database cannot bill")
+        self._held = gauge(
+            "subscriptions_held", "Subscriptions with more periods overdue than are caught up unasked"
         )
+        self._retries_set_aside = gauge("invoices_set_aside", "Invoices whose retry the database refused")
         self._refused_us = counter(
             "operator_faults_total",
             "Calls that the processor refused for the operator's sake, whoever pays",
@@ -138,7 +140,7 @@ class ReplicaMetrics:
         self.term = None
         self._term.set(0)
         self.in_flight(0, 0)
-        self.set_aside(0)
+        self._show_withheld(0, 0, 0)
         self._show_parked(0, 0.0)
         self._show_lags(dict.fromkeys(_KINDS, 0.0))
         self._terms_ended.inc()
@@ -231,9 +233,15 @@ class ReplicaMetrics:
         """Count a look at what a webhook told of."""
         self._looks.labels(finding).inc()
 
-    def set_aside(self, subscriptions: int) -> None:
-        """See `BillingObserver`."""
-        self._set_aside.set(subscriptions)
+    def withheld_measured(self, set_aside: int, held: int, invoices: int) -> None:
+        """Show what is due and withheld, unless the term ended while it was being measured."""
+        if self.term is not None:
+            self._show_withheld(set_aside, held, invoices)
+
+    def _show_withheld(self, set_aside: int, held: int, invoices: int) -> None:
+        self._set_aside.set(set_aside)
+        self._held.set(held)
+        self._retries_set_aside.set(invoices)
 
     def refused_us(self, step: str, code: str) -> None:
         """Count a refusal that concerns no payer."""
