@@ -46,7 +46,8 @@ async def test_what_was_set_aside_stays_so_in_the_next_term_and_is_tried_again_a
     async with works.leading() as leading:
         await works.until("paid", 1, leading)
         assert await set_aside(works) == 3, "they wait for their day"
-        await works.rig.owner.execute("SELECT set_test_clock('1 day 1 minute', 1)")
+    await works.rig.owner.execute("SELECT set_test_clock('1 day 1 minute', 1)")
+    async with works.leading() as leading:
         await works.until("paid", 3, leading)
     assert await set_aside(works) == 1, "one is as broken as before"
     kinds = await works.rig.owner.fetch(

@@ -7,8 +7,11 @@ import pytest
 from tests.support.database import add_subscriptions
 from tests.support.store_rig import DECLINED, StoreRig, paid
 
+from middleman.adapters.postgres.accounts_sql import END_AT_PERIOD_END
 from middleman.adapters.postgres.pipeline_sql import CLAIM_DUE
+from middleman.bootstrap import owner
 from middleman.domain import ids
+from middleman.domain.attempts import RequiresAction
 from middleman.domain.money import Money
 from middleman.ports.store import StoreRefused
 
@@ -116,7 +119,9 @@ async def test_a_subscription_ends_only_after_everything_before_its_end_was_clai
         "UPDATE subscriptions SET ends_at = now() + interval '1 hour' WHERE id = $1", future
     )
     assert await rig.end_subscriptions() == 0
-    assert len((await rig.claim()).attempts) == 2
+    claimed = (await rig.claim()).attempts
+    assert len(claimed) == 2
+    await rig.pay(*claimed)
     assert await rig.end_subscriptions() == 1
     assert (await rig.subscription(subscription))["status"] == "canceled"
     assert (await rig.subscription(future))["status"] == "active"
@@ -290,3 +295,83 @@ async def test_a_claim_from_a_watermark_on_does_not_visit_what_lies_before_it(ri
     [condition] = [line for line in plan.splitlines() if "Index Cond" in line and "next_due_at" in line]
     assert "next_due_at <= business_now()" in condition
     assert "next_due_at >= COALESCE(" in condition
+
+
+async def test_no_period_is_claimed_while_the_one_before_is_open_or_waits_for_a_payment(
+    rig: StoreRig,
+) -> None:
+    """One debt at a time: a card that was just declined is not asked for the next period as well."""
+    await add_subscriptions(rig.owner, 3, due_in="-1 day -1 hour", interval="day")
+    at_work, declined, asked = (await rig.claim()).attempts
+    await rig.bind(at_work, declined, asked)
+    await rig.settle((declined, DECLINED), (asked, RequiresAction()))
+    assert (await rig.claim()).attempts == ()
+    await rig.settle((at_work, paid(at_work)))
+    [following] = (await rig.claim()).attempts
+    assert (following.subscription_id, following.period_no) == (at_work.subscription_id, 1)
+    await rig.advance(timedelta(days=1))
+    [again] = (await rig.claim_retries()).attempts
+    await rig.pay(again)
+    [postponed] = [a for a in (await rig.claim()).attempts if a.subscription_id == declined.subscription_id]
+    assert postponed.period_no == 1
+
+
+async def test_a_subscription_with_too_many_periods_overdue_is_held_and_charged_once_it_is_released(
+    rig: StoreRig,
+) -> None:
+    await add_subscriptions(rig.owner, 1, prefix="late", due_in="-3 days -1 hour", interval="day")
+    await add_subscriptions(rig.owner, 1, prefix="fine", due_in="-2 days -1 hour", interval="day")
+    claim = await rig.claim(max_overdue=3)
+    assert [each.subscription_id for each in claim.attempts] == ["sub_fine1"]
+    assert claim.held == ("sub_late1",)
+    row = await rig.subscription("sub_late1")
+    assert (row["withheld"], row["withheld_reason"]) == ("held", "more than 3 periods are overdue")
+    assert row["next_period_no"] == 0
+    assert (await rig.row("SELECT subject FROM events WHERE kind = 'subscription.held'"))[
+        "subject"
+    ] == "sub_late1"
+    assert (await rig.claim(max_overdue=3)).attempts == ()
+    url = rig.database.dsn()
+    [listed] = await owner.withheld(url)
+    assert (listed.subscription_id, listed.kind) == ("sub_late1", "held")
+    assert await owner.release(url, ["sub_late1"]) == 1
+    numbers = []
+    while attempts := (await rig.claim(max_overdue=3)).attempts:
+        numbers += [each.period_no for each in attempts if each.subscription_id == "sub_late1"]
+        await rig.pay(*attempts)
+    assert numbers == [0, 1, 2, 3], "what was overdue at the release is caught up"
+    await rig.advance(timedelta(days=9))
+    assert (await rig.claim(max_overdue=3)).attempts == (), "what falls due later is counted anew"
+
+
+async def test_an_end_at_a_periods_end_holds_though_the_time_zone_data_has_changed_since(
+    rig: StoreRig,
+) -> None:
+    """The boundary was stored by other rules than those of today: the stored one is the end."""
+    [subscription] = await add_subscriptions(rig.owner, 1, interval="year")
+    [first] = (await rig.claim()).attempts
+    await rig.pay(first)
+    await rig.owner.execute("UPDATE subscriptions SET next_due_at = next_due_at - interval '1 hour'")
+    stored = (await rig.subscription(subscription))["next_due_at"]
+    await rig.owner.execute(END_AT_PERIOD_END.text.replace(":id", "$1"), subscription)
+    row = await rig.subscription(subscription)
+    assert (row["ends_at"], row["ends_before_period"]) == (stored, 1)
+    await rig.advance(timedelta(days=370))
+    assert (await rig.claim()).attempts == ()
+    assert await rig.end_subscriptions() == 1
+
+
+async def test_an_end_behind_periods_that_are_still_due_is_known_by_its_number(rig: StoreRig) -> None:
+    [subscription] = await add_subscriptions(rig.owner, 1, due_in="-2 days -1 hour", interval="day")
+    await rig.owner.execute(END_AT_PERIOD_END.text.replace(":id", "$1"), subscription)
+    assert (await rig.subscription(subscription))["ends_before_period"] == 3
+    # Other rules move every boundary an hour to the front: by the instant alone one more period would begin in time.
+    await rig.owner.execute("UPDATE subscriptions SET anchor_local = anchor_local - interval '1 hour'")
+    numbers = []
+    for _ in range(5):
+        attempts = (await rig.claim()).attempts
+        numbers += [each.period_no for each in attempts]
+        await rig.pay(*attempts)
+        await rig.advance(timedelta(days=1))
+    assert numbers == [0, 1, 2]
+    assert await rig.end_subscriptions() == 1
