@@ -34,7 +34,7 @@ CLOCK_RATE = 129_600.0
 REPORT_EVERY_S = 30.0
 
 _CHARGED = "SELECT count(*) FROM payment_attempts WHERE status = 'succeeded'"
-_DUE = "SELECT count(*) FROM subscriptions WHERE status <> 'canceled' AND next_due_at <= business_now()"
+_DUE = "SELECT count(*) FROM subscriptions WHERE status = 'active' AND next_due_at <= business_now()"
 
 
 @dataclass(frozen=True, slots=True)

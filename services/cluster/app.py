@@ -105,6 +105,8 @@ def replica_member(
         "MIDDLEMAN_OPS_PORT": str(port),
         "MIDDLEMAN_OPS_TOKEN": context.keys.ops_token,
         "MIDDLEMAN_LEASE_TTL_S": str(context.spec.lease_ttl_s),
+        # The test clock is moved on purpose here, by months at a time.
+        "MIDDLEMAN_MAX_OVERDUE_PERIODS": "1000",
     }
     if links is not None:
         own["MIDDLEMAN_ETCD_ENDPOINTS"] = ",".join(link.endpoint for link in links.etcd)

@@ -1,5 +1,5 @@
 -- What is due and not claimed for now, and why ----------------------------------------------------------
--- (docs/adr/0022-what-cannot-be-billed-is-set-aside.md, docs/adr/0023-clocks-and-overdue-periods.md)
+-- (docs/adr/0022-what-cannot-be-billed-is-set-aside.md, docs/adr/0028-one-debt-at-a-time.md)
 --
 -- The mark stands in the row, so that it outlives a term, a claim passes by such a row without a visit, and a person can
 -- read it:

@@ -31,7 +31,7 @@ _OUTCOMES = """
 _NEWEST = "SELECT coalesce(max(seq), 0) FROM events"
 _DUE = """
     SELECT count(*) FROM subscriptions
-    WHERE scope = 0 AND status <> 'canceled' AND next_due_at <= business_now()
+    WHERE scope = 0 AND status = 'active' AND next_due_at <= business_now()
       AND (ends_at IS NULL OR next_due_at < ends_at)
 """
 _SUCCESSOR = (

@@ -12,7 +12,7 @@ POLL_S = 0.2
 _UNREST = """
     SELECT
         (SELECT count(*) FROM subscriptions
-         WHERE status <> 'canceled' AND next_due_at <= business_now()
+         WHERE status = 'active' AND next_due_at <= business_now()
            AND (ends_at IS NULL OR next_due_at < ends_at)) AS due,
         (SELECT count(*) FROM payment_attempts WHERE status = 'open') AS open_attempts,
         (SELECT count(*) FROM invoices

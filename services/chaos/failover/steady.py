@@ -31,7 +31,7 @@ _CHARGING = """
     SELECT at > clock_timestamp() - make_interval(secs => $2) FROM events
     WHERE kind = 'attempt.settled' AND term = $1 ORDER BY seq DESC LIMIT 1
 """
-_DUE = "SELECT count(*) FROM subscriptions WHERE status <> 'canceled' AND next_due_at <= business_now()"
+_DUE = "SELECT count(*) FROM subscriptions WHERE status = 'active' AND next_due_at <= business_now()"
 _NEWEST = "SELECT coalesce(max(seq), 0) FROM events"
 
 

@@ -16,7 +16,7 @@ _CHARGING = """
 """
 _DUE = """
     SELECT count(*) FROM subscriptions
-    WHERE status <> 'canceled' AND next_due_at <= business_now() AND (ends_at IS NULL OR next_due_at < ends_at)
+    WHERE status = 'active' AND next_due_at <= business_now() AND (ends_at IS NULL OR next_due_at < ends_at)
 """
 
 

@@ -20,7 +20,7 @@ _ODDLY_DECLINED = """
 """
 _BACKLOG = """
     SELECT (SELECT count(*) FROM subscriptions
-            WHERE status <> 'canceled' AND next_due_at <= business_now()
+            WHERE status = 'active' AND next_due_at <= business_now()
               AND (ends_at IS NULL OR next_due_at < ends_at))
          + (SELECT count(*) FROM payment_attempts WHERE status = 'open')
 """

@@ -37,7 +37,7 @@ async def test_a_failover_that_lost_the_last_commits_makes_the_term_stale(pair: 
         await owner.close()
         await pair.stop_replication()
         async with store.fenced(term) as transaction:
-            claimed = (await transaction.claim_due(10)).attempts
+            claimed = (await transaction.claim_due(10, 1000)).attempts
         assert len(claimed) == 2
 
         await pair.fail_over(loses_what_follows=True)
@@ -47,7 +47,7 @@ async def test_a_failover_that_lost_the_last_commits_makes_the_term_stale(pair: 
                 pass
         with pytest.raises(StaleTerm, match=r"began on timeline 1, and the database is on timeline 2"):
             async with store.fenced(term) as transaction:
-                await transaction.claim_due(10)
+                await transaction.claim_due(10, 1000)
 
         with capture_logs() as logs:
             later = await office.take_office(0, "leader#1", 2)
@@ -55,7 +55,7 @@ async def test_a_failover_that_lost_the_last_commits_makes_the_term_stale(pair: 
             "database.timeline_changed"
         ]
         async with store.fenced(later) as transaction:
-            again = (await transaction.claim_due(10)).attempts
+            again = (await transaction.claim_due(10, 1000)).attempts
         assert [each.attempt_id for each in again] == [each.attempt_id for each in claimed]
     finally:
         await pool.dispose()

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from chaos.judge.books import Books, Invoice, Subscription
 from chaos.judge.calendar import boundary, periods_due
+from chaos.judge.invariants.periods import owes
 from chaos.judge.ledger import Ledger
 from chaos.judge.promptness import Promptness
 from chaos.judge.verdict import NOT_CHECKED, Findings, InvariantResult
@@ -47,7 +48,8 @@ def every_period_is_prompt(
 ) -> InvariantResult:
     """I8. `checked` is the number of due periods; 0 without `promptness`, since the books know of no fault.
 
-    A period without an outcome is pending until its deadline, and a violation from there on.
+    A period without an outcome is pending until its deadline, and a violation from there on. A period behind an unpaid
+    one falls due when that one is settled.
     """
     found = Findings("I8", "every due period has its first outcome within lease TTL + retry budget")
     if promptness is None:
@@ -60,7 +62,12 @@ def every_period_is_prompt(
     for subscription in books.subscriptions.values():
         for number in range(periods_due(subscription, books.business_now)):
             found.checked += 1
+            before = invoices.get((subscription.id, number - 1))
+            if before is not None and owes([before]) and (subscription.id, number) not in invoices:
+                continue
             due = _fell_due(subscription, number, books, promptness)
+            if before is not None and before.settled_at is not None:
+                due = max(due, before.settled_at)
             until = _check(
                 found, subscription, number, invoices.get((subscription.id, number)), due, books, promptness
             )

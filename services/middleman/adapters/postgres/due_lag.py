@@ -9,13 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from middleman.adapters.postgres.errors import translated
 
 # What is oldest of both kinds: the head of one index range each. The conditions are those of CLAIM_DUE and
-# CLAIM_RETRIES, without the watermark and with what was set aside, since neither makes a debt less late.
+# CLAIM_RETRIES, without the watermark, which makes no debt less late. What is withheld has metrics of its own.
 _LAGS = text("""
 SELECT EXTRACT(EPOCH FROM business_now() - (
-           SELECT next_due_at FROM subscriptions
-           WHERE scope = :scope AND status <> 'canceled' AND next_due_at <= business_now()
-             AND (ends_at IS NULL OR next_due_at < ends_at)
-           ORDER BY next_due_at LIMIT 1))::float8 AS due,
+           SELECT s.next_due_at FROM subscriptions s
+           WHERE s.scope = :scope AND s.status = 'active' AND s.withheld IS NULL AND s.next_due_at <= business_now()
+             AND (s.ends_at IS NULL OR s.next_due_at < s.ends_at)
+             AND NOT EXISTS (
+                 SELECT FROM invoices p
+                 WHERE p.subscription_id = s.id AND p.period_no = s.next_period_no - 1
+                   AND p.status IN ('open', 'requires_action'))
+           ORDER BY s.next_due_at LIMIT 1))::float8 AS due,
        EXTRACT(EPOCH FROM business_now() - (
            SELECT next_attempt_at FROM invoices
            WHERE scope = :scope AND status = 'open' AND next_attempt_at IS NOT NULL
