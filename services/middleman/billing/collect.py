@@ -173,7 +173,7 @@ class Collector:
         pauses = self._pauses(attempt)
         repeat = read_first
         refused: Refused | None = None
-        is_key_spent = False
+        is_key_spent = is_renewed = False
         while True:
             if read_first:
                 match await self._read(attempt, intent_id):
@@ -183,7 +183,7 @@ class Collector:
                         if is_key_spent:
                             attempt = replace(attempt, confirm_key_no=attempt.confirm_key_no + 1)
                             await self.ledger.use_next_keys(attempt)
-                            is_key_spent = False
+                            is_key_spent, is_renewed = False, True
                     case (Unknown() | NotSent()) as unanswered:
                         await pauses.wait("read", unanswered)
                         continue
@@ -204,17 +204,21 @@ class Collector:
                 case Unknown() as unknown:
                     await self.ledger.mark_unknown(attempt, unknown.reason)
                     is_key_spent = is_stored(unknown)
-                    await pauses.wait("confirm", unknown)
+                    if is_renewed or not is_key_spent:
+                        await pauses.wait("confirm", unknown)
                 case OperatorFault() as fault:
                     # It concerns us and not the payer: the attempt stays open, and is read before the next confirm.
                     await self.ledger.mark_unknown(attempt, fault.code)
                     is_key_spent = is_stored(fault)
-                    await pauses.wait("confirm", fault)
+                    if is_renewed or not is_key_spent:
+                        await pauses.wait("confirm", fault)
                 case NotSent() as unsent:
                     await pauses.wait("confirm", unsent)
                     continue  # nothing was executed, so there is nothing to read
                 case other:
                     assert_never(other)
+            # A spent key is seen to before any pause: a parked attempt has one try, and would find the same key spent
+            # at each of them. It happens once, since what the next key answers is fresh.
             read_first = repeat = True
 
     def _pauses(self, attempt: OpenAttempt) -> Pauses:

@@ -1,11 +1,14 @@
 """A create that was executed but is remembered as failed: the intent is found by listing and bound."""
 
+import pytest
 from tests.support.fake_processor import Fault, Operation
-from tests.support.pipeline_rig import Bench, MemoryLedger, a_processor, an_attempt
+from tests.support.pipeline_rig import CUSTOMER, Bench, MemoryLedger, a_processor, an_attempt
 from tests.support.virtual_time import in_virtual_time
 
 from middleman.domain.attempts import Succeeded
-from middleman.domain.idempotency import confirm_key, create_key
+from middleman.domain.idempotency import checked_key, confirm_key, create_key
+from middleman.domain.money import Money
+from middleman.ports.processor import Created, CreateIntent, OperatorFault
 
 
 @in_virtual_time
@@ -79,3 +82,29 @@ async def test_an_attempt_that_is_parked_again_waits_longer_only_for_trouble_of_
     processor.fail(Operation.CREATE, Fault.NOT_SENT, times=1000)
     await Bench(processor, ledger).collect(an_attempt(parked_count=3), found=True)
     assert ledger.parked == [(an_attempt().attempt_id, "no_connection", 3)]
+
+
+@pytest.mark.parametrize("refused", [True, False], ids=["refusal", "500"])
+def test_a_parked_attempt_whose_key_is_spent_goes_on_to_the_next_key_in_its_one_try(refused: bool) -> None:
+    @in_virtual_time
+    async def scenario() -> None:
+        processor = a_processor()
+        created = await processor.create_intent(
+            CreateIntent(checked_key("made-before"), Money(999, "EUR"), CUSTOMER, {})
+        )
+        assert isinstance(created, Created)
+        attempt = an_attempt(payment_intent_id=created.intent_id, parked_count=1)
+        if refused:
+            fault = OperatorFault("invalid_request_error", "the account may not charge")
+            processor.refuse_us(Operation.CONFIRM, fault, remembered=True)
+        else:
+            processor.store_500(Operation.CONFIRM, executed=False)
+        ledger = MemoryLedger()
+        for _ in range(2):  # the try in which the answer was stored, and the one after the cause is gone
+            await Bench(processor, ledger).collect(attempt, found=True)
+            if ledger.settled:
+                break
+        assert isinstance(ledger.settled[0][1], Succeeded)
+        assert len(processor.paid_intents()) == 1
+
+    scenario()
