@@ -3,11 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaos.judge.zone_rules import ZoneRules
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Its price and schedule, and how far the product believes it has billed it."""
+    """Its price and schedule, and how far the product believes it has billed it.
+
+    `rules` are the database server's for its zone; None: this machine's are taken.
+    """
 
     id: str
     amount_minor: int
@@ -19,6 +26,7 @@ class Subscription:
     next_period_no: int
     ends_at: datetime | None
     created_at: datetime
+    rules: "ZoneRules | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,8 @@ class Books:
 
     `ledger_read_began` is the database's own clock just before the processor's ledger was read.
     `write_runs` is None when the database does not track commit timestamps; `untracked_writes` counts the
-    fenced writes that it no longer (or not yet) has a commit timestamp of.
+    fenced writes that it no longer (or not yet) has a commit timestamp of. `time_zone_note` says where the time zone
+    data of the server and of this machine differ.
     """
 
     business_now: datetime
@@ -133,3 +142,4 @@ class Books:
     fences: tuple[Fence, ...]
     write_runs: tuple[WriteRun, ...] | None
     untracked_writes: int = 0
+    time_zone_note: str = ""

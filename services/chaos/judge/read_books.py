@@ -12,6 +12,7 @@ from chaos.judge.books import (
     UnpaidAttempt,
     WriteRun,
 )
+from chaos.judge.zone_rules import compared, read_zone_rules
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -92,13 +93,14 @@ async def read_books(connection: "asyncpg.Connection[Any]", ledger_read_began: "
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         business_now, taken_at, rate = await connection.fetchrow(_CLOCK)
         tracked = await connection.fetchval("SHOW track_commit_timestamp") == "on"
+        zones = await read_zone_rules(connection)
         return Books(
             business_now=business_now,
             clock_rate=rate,
             taken_at=taken_at,
             ledger_read_began=ledger_read_began,
             subscriptions={
-                row["id"]: Subscription(*row)
+                row["id"]: Subscription(*row, zones[row["time_zone"]])
                 async for row in connection.cursor(_SUBSCRIPTIONS, prefetch=FETCH_SIZE)
             },
             invoices=tuple(
@@ -129,4 +131,5 @@ async def read_books(connection: "asyncpg.Connection[Any]", ledger_read_began: "
                 else None
             ),
             untracked_writes=await connection.fetchval(_UNTRACKED) if tracked else 0,
+            time_zone_note=compared(zones),
         )

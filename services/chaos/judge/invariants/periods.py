@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from chaos.judge.books import Books, Invoice, Subscription
-from chaos.judge.calendar import CalendarEndsError, boundary, periods_due
+from chaos.judge.calendar import CalendarEndsError, boundary, by_this_machine, periods_due
 from chaos.judge.invariants.outcomes import check_last_attempt, check_unpaid_attempts
 from chaos.judge.ledger import Ledger
 from chaos.judge.verdict import Findings, InvariantResult
@@ -31,15 +31,18 @@ def every_due_period_is_billed(ledger: Ledger, books: Books) -> InvariantResult:
     postponed = 0
     for subscription in books.subscriptions.values():
         invoices = billed.pop(subscription.id, [])
-        due = periods_due(subscription, books.business_now)
-        found.checked += due
-        postponed += _check_numbers(found, subscription, invoices, due)
+        earlier_rules = by_this_machine(subscription)
+        schedules = (subscription,) if earlier_rules is None else (subscription, earlier_rules)
+        due = [periods_due(schedule, books.business_now) for schedule in schedules]
+        found.checked += due[0]
+        postponed += _check_numbers(found, subscription, invoices, min(due), max(due))
         for invoice in invoices:
-            _check_boundaries(found, subscription, invoice)
+            _check_boundaries(found, schedules, invoice)
+        _check_contiguous(found, invoices)
     for subscription_id, invoices in billed.items():
         found.violation(subscription_id, f"{len(invoices)} invoices, but no such subscription")
-    if postponed:
-        found.note = f"{postponed} periods are postponed behind an unpaid one"
+    waiting = f"{postponed} periods are postponed behind an unpaid one" if postponed else ""
+    found.note = "; ".join(filter(None, (waiting, found.note, books.time_zone_note)))
     return found.result()
 
 
@@ -48,8 +51,10 @@ def owes(invoices: Iterable[Invoice]) -> bool:
     return any(invoice.status in ("open", "requires_action") for invoice in invoices)
 
 
-def _check_numbers(found: Findings, subscription: Subscription, invoices: Sequence[Invoice], due: int) -> int:
-    """Returns how many due periods are postponed."""
+def _check_numbers(
+    found: Findings, subscription: Subscription, invoices: Sequence[Invoice], due: int, may_be_due: int
+) -> int:
+    """Returns how many due periods are postponed. `may_be_due` counts those that fell due by earlier rules, too."""
     numbers = {invoice.period_no for invoice in invoices}
     last = max(numbers, default=-1)
     postponed = 0
@@ -60,23 +65,36 @@ def _check_numbers(found: Findings, subscription: Subscription, invoices: Sequen
             found.in_flight(subscription.id, f"period {number} is due and not billed yet")
         else:
             found.violation(subscription.id, f"period {number} fell due and has no invoice")
-    for number in sorted(numbers - set(range(due))):
-        found.violation(subscription.id, f"period {number} is billed, but only {due} fell due")
+    for number in sorted(numbers - set(range(may_be_due))):
+        found.violation(subscription.id, f"period {number} is billed, but only {may_be_due} fell due")
     return postponed
 
 
-def _check_boundaries(found: Findings, subscription: Subscription, invoice: Invoice) -> None:
+def _check_boundaries(found: Findings, schedules: tuple[Subscription, ...], invoice: Invoice) -> None:
+    """Each boundary is the calendar's: by the server's rules, or by earlier ones that this machine still has."""
     try:
-        expected = boundary(subscription, invoice.period_no), boundary(subscription, invoice.period_no + 1)
+        starts = [boundary(schedule, invoice.period_no) for schedule in schedules]
+        ends = [boundary(schedule, invoice.period_no + 1) for schedule in schedules]
     except CalendarEndsError as error:
         found.violation(invoice.id, f"its period lies beyond the calendar: {error}")
         return
-    if (invoice.period_start, invoice.period_end) != expected:
+    if invoice.period_start not in starts or invoice.period_end not in ends:
         found.violation(
             invoice.id,
-            f"covers {invoice.period_start} to {invoice.period_end}; "
-            f"by the calendar {expected[0]} to {expected[1]}",
+            f"covers {invoice.period_start} to {invoice.period_end}; by the calendar {starts[0]} to {ends[0]}",
         )
+
+
+def _check_contiguous(found: Findings, invoices: list[Invoice]) -> None:
+    """What one period ends with the next begins with, whatever rules either was counted by."""
+    by_number = {invoice.period_no: invoice for invoice in invoices}
+    for invoice in invoices:
+        after = by_number.get(invoice.period_no + 1)
+        if after is not None and after.period_start != invoice.period_end:
+            found.violation(
+                after.id,
+                f"begins at {after.period_start}, and the period before it ends at {invoice.period_end}",
+            )
 
 
 def _check_settled(found: Findings, invoice: Invoice, books: Books) -> None:
