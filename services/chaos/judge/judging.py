@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from chaos.judge.books import Books
+from chaos.judge.database_url import connect_arguments
 from chaos.judge.invariants import invariants
 from chaos.judge.ledger import Ledger, LedgerUnreadableError, read_ledger
 from chaos.judge.promptness import Promptness
@@ -65,18 +66,16 @@ async def read_sides(sources: Sources) -> tuple[Ledger, Books]:
 async def connect(database_url: str) -> "asyncpg.Connection[Any]":
     """A connection of the judge's own. Raises `CannotJudgeError`."""
     try:
-        return await asyncpg.connect(
-            database_url,
-            timeout=CONNECT_TIMEOUT_S,
-            server_settings={
-                "application_name": "middleman-judge",
-                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-                "jit": "off",
-            },
-        )
+        arguments = connect_arguments(database_url)
+    except ValueError as error:
+        raise CannotJudgeError(str(error)) from error
+    settings = {"application_name": "middleman-judge", "statement_timeout": str(STATEMENT_TIMEOUT_MS)}
+    try:
+        return await asyncpg.connect(**arguments, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+        reason = (str(error) or "no answer in time").splitlines()[0]
         raise CannotJudgeError(
-            f"cannot reach the database ({type(error).__name__}: {error}): is it running?"
+            f"cannot reach the database ({type(error).__name__}: {reason}): is it running, and is the URL right?"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """Reads the books in one read-only snapshot, as the role that can do nothing else."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chaos.judge.books import (
@@ -100,7 +101,7 @@ async def read_books(connection: "asyncpg.Connection[Any]", ledger_read_began: "
             taken_at=taken_at,
             ledger_read_began=ledger_read_began,
             subscriptions={
-                row["id"]: Subscription(*row, zones[row["time_zone"]])
+                row["id"]: replace(Subscription(*row), rules=zones[row["time_zone"]])
                 async for row in connection.cursor(_SUBSCRIPTIONS, prefetch=FETCH_SIZE)
             },
             invoices=tuple(

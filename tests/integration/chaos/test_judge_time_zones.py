@@ -49,8 +49,9 @@ async def billed(database: Database, zone: str, *, shift: str = "0", periods: in
         await owner.execute("SET session_replication_role = replica")
         await owner.execute(
             """
-            INSERT INTO invoices (id, subscription_id, customer_id, scope, period_no, period_start, period_end, amount_minor, currency,
-                                  processor_customer_id, status, payment_intent_id, created_term, bound_term, settled_at)
+            INSERT INTO invoices (id, subscription_id, customer_id, scope, period_no, period_start, period_end,
+                                  amount_minor, currency, processor_customer_id, status, payment_intent_id,
+                                  created_term, bound_term, settled_at)
             SELECT 'in_' || substr(s.id, 5) || '_' || n, s.id, s.customer_id, 0, n,
                    period_boundary(anchor_local, time_zone, 'day', 1, n),
                    period_boundary(anchor_local, time_zone, 'day', 1, n + 1)
@@ -61,9 +62,10 @@ async def billed(database: Database, zone: str, *, shift: str = "0", periods: in
             periods, shift,
         )  # fmt: skip
         await owner.execute(
-            "INSERT INTO payment_attempts (id, invoice_id, scope, attempt_no, amount_minor, currency, processor_customer_id,"
-            " payment_method_id, status, charge_id, created_term, settled_term, settled_at)"
-            " SELECT 'at_' || substr(id, 4) || '_1', id, 0, 1, 999, 'EUR', 'cus_1', 'pm', 'succeeded', 'ch', 1, 1, now() FROM invoices"
+            "INSERT INTO payment_attempts (id, invoice_id, scope, attempt_no, amount_minor, currency,"
+            " processor_customer_id, payment_method_id, status, charge_id, created_term, settled_term, settled_at)"
+            " SELECT 'at_' || substr(id, 4) || '_1', id, 0, 1, 999, 'EUR', 'cus_1', 'pm', 'succeeded', 'ch', 1, 1, now()"
+            " FROM invoices"
         )
 
 

@@ -121,3 +121,30 @@ def test_a_process_that_cannot_use_its_url_does_not_start(
     assert len(lines) == 1, done.stderr
     assert "MIDDLEMAN_DATABASE_URL" in lines[0]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ("?sslmode=verify-full&sslrootcert={authority}&connect_timeout=5&application_name=x", "ledger"),
+        ("?ssl=true", "ledger"),
+        ("?sslmode=verify-full&sslrootcert={other}", "certificate verify failed"),
+        ("?sslmode=disable", "no encryption"),
+        ("?sslmode=strict", "`sslmode` parameter must be one of"),
+        ("?sslmodus=require", "'sslmodus'"),
+        ("?channel_binding=require", "'channel_binding'"),
+        ("?sslrootcert=system", "certificate verify failed"),
+    ],
+)
+def test_the_judge_reaches_the_books_over_tls_or_says_why_not(
+    server: TlsPostgres, tmp_path: Path, parameters: str, reason: str
+) -> None:
+    url = server.url(
+        parameters.format(authority=server.authority, other=server.other_authority), database="middleman"
+    )
+    done = run_middleman(
+        ["judge", "--database-url", url, "--ledger-url", "http://127.0.0.1:1", "--admin-key", "x"], tmp_path
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert reason in done.stderr
+    assert "a-password" not in done.stderr

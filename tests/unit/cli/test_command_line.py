@@ -1,5 +1,6 @@
 """The command line: help, and misuse that is one line and exit status 2."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,15 @@ except SystemExit:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"), [("demo", False), ("chaos", False), ("up", False), ("api-key", True)]
+)
+def test_a_cluster_on_this_machine_is_reached_without_libpqs_settings(
+    command: str, kept: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PGSSLMODE", "PGTARGETSESSIONATTRS", "PGPASSFILE", "PGHOST"):
+        monkeypatch.setenv(name, "require")
+    run(capsys, command, "--help")
+    assert ("PGSSLMODE" in os.environ, "PGTARGETSESSIONATTRS" in os.environ) == (kept, kept)

@@ -5,6 +5,10 @@ import sys
 import typer
 
 from middleman.entrypoints.cli import api_key, bench, chaos, demo, judge, parked, processes, up, withheld
+from middleman.entrypoints.cli.attach import forget_libpq_settings
+from middleman.entrypoints.cli.output import write_plainly_where_needed
+
+_STARTS_A_CLUSTER = ("demo", "up", "chaos", "bench")
 
 app = typer.Typer(
     name="middleman",
@@ -29,6 +33,9 @@ app.add_typer(chaos.app, name="chaos")
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Misuse is one line and exit status 2, never a stack trace or a page of usage."""
+    write_plainly_where_needed()
+    if (sys.argv[1:] if arguments is None else arguments)[:1] in ([each] for each in _STARTS_A_CLUSTER):
+        forget_libpq_settings()
     try:
         status = app(args=arguments, standalone_mode=False)
     except typer.Exit as ended:

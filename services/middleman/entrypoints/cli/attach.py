@@ -1,5 +1,6 @@
 """Finds the cluster that runs on this machine."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,22 @@ DEMO_DIR = HOME / "demo"
 UP_DIR = HOME / "up"
 
 
+def forget_libpq_settings() -> None:
+    """Take libpq's variables out of this process's environment, as they are taken out of that of every member.
+
+    A cluster on this machine is reached as it was set up. PGSSLMODE or PGTARGETSESSIONATTRS, meant for other databases,
+    would keep the supervisor and the judge away from it.
+    """
+    for name in [each for each in os.environ if each.startswith("PG")]:
+        del os.environ[name]
+
+
 def running_cluster(data_dir: Path | None) -> "ClusterState":
     """The cluster on `data_dir`, or the only one that runs below `.middleman`. Exits with 2 when there is none."""
     from cluster.errors import ClusterError
     from cluster.state import ClusterState
 
+    forget_libpq_settings()
     if data_dir is not None:
         try:
             return ClusterState.load(data_dir)
