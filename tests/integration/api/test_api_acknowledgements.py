@@ -17,6 +17,7 @@ import pytest_asyncio
 from tests.integration.api.conftest import CUSTOMER, PLAN, ApiWorld, api_world
 from tests.integration.api.test_api_webhooks import an_unpaid_debt, deliver, event, filed
 from tests.support.database import make_template
+from tests.support.store_rig import intent_of, store_rig
 
 from cluster.postgres import PostgresServer
 from middleman.adapters.postgres import api_keys
@@ -148,12 +149,7 @@ async def test_a_wait_for_the_standby_that_is_cut_short_is_no_acknowledgement(
     async with no_standby(world), world.database.connect() as owner:
         for instance in (world.first, world.second):  # the second finds what the first left
             posted = asyncio.create_task(post(instance.client))
-            async with asyncio.timeout(10):
-                while not await owner.fetchval(  # noqa: ASYNC110  # the server sets no events of ours
-                    f"SELECT count({way}(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-                    " AND datname = current_database()"
-                ):
-                    await asyncio.sleep(0.01)
+            await _cut_short(owner, way)
             assert (await posted).status_code == 503
     assert (await post(world.client)).status_code in (200, 201)
 
@@ -175,3 +171,28 @@ async def test_an_api_key_is_not_said_to_be_revoked_before_a_standby_knows(
         assert await api_keys.revoke_api_key(owner, key.id) is False, "it was revoked, and now that is said"
     finally:
         await owner.dispose()
+
+
+async def test_a_fenced_write_whose_wait_was_cancelled_is_not_taken_as_committed(
+    lonely_world: ApiWorld,
+) -> None:
+    """A binding that is on one machine only would be confirmed, and forgotten by a failover."""
+    await lonely_world.subscribed()
+    async with store_rig(lonely_world.database) as rig:
+        [*_, attempt] = (await rig.claim()).attempts
+        async with no_standby(lonely_world):
+            binding = asyncio.create_task(rig.bind(attempt))
+            await _cut_short(rig.owner, "pg_cancel_backend")
+            with pytest.raises(StoreUnavailable):
+                await binding
+        assert await rig.bind(attempt) == [intent_of(attempt)], "a repeat finds it, and waits for the standby"
+
+
+async def _cut_short(owner: Any, way: str) -> None:
+    """End the wait of whoever waits for the standby, as soon as somebody does."""
+    async with asyncio.timeout(10):
+        while not await owner.fetchval(  # noqa: ASYNC110  # the server sets no events of ours
+            f"SELECT count({way}(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            " AND datname = current_database()"
+        ):
+            await asyncio.sleep(0.01)

@@ -10,7 +10,8 @@ Two things that PostgreSQL does would make an acknowledgement out of a read:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import text
@@ -47,6 +48,18 @@ async def transact(
                 # The database restarted since this session was last used. Nothing was committed, and the
                 # pool has dropped its other dead sessions as well: once more, on a new one.
                 return await _once(engine, work, last=True)
+
+
+@asynccontextmanager
+async def begin(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that commits at the end of the block, and rolls back where that raises.
+
+    Raises StoreUnavailable for a commit of which it is not known that the standbys have it, and what the driver raises.
+    """
+    async with engine.connect() as connection:
+        transaction = await connection.begin()
+        yield connection
+        await _commit(connection, transaction)
 
 
 async def wait_for_what_was_read(connection: AsyncConnection) -> None:

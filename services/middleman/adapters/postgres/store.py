@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from middleman.adapters.postgres import pipeline_sql as sql
+from middleman.adapters.postgres.commits import begin
 from middleman.adapters.postgres.errors import refusals, translated
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded
 from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId, SubscriptionId
@@ -49,7 +50,8 @@ class PostgresStore:
     async def fenced(self, term: Term) -> AsyncIterator["PostgresFencedTransaction"]:
         """See `middleman.ports.store.Store.fenced`."""
         with translated(term), refusals():
-            async with self.engine.begin() as connection:
+            # The transaction holds the fence row, so it has written something: its commit waits for the standbys.
+            async with begin(self.engine) as connection:
                 if not self.fence_off:
                     await connection.execute(
                         sql.ENTER_TERM, {"scope": term.scope, "term": term.number, "uid": str(term.uid)}
