@@ -35,7 +35,9 @@ async def test_replicas_are_told_their_links_and_reach_everything_through_them(s
         assert first.processor is not None
         assert told["MIDDLEMAN_STRIPE_API_BASE"] == f"http://{first.processor.endpoint}"
         assert told["MIDDLEMAN_OPS_ADVERTISE"] == first.peer.endpoint
-        assert f"@127.0.0.1:{cluster.postgres.port}/" in api["MIDDLEMAN_DATABASE_URL"]
+        address = cluster.superuser_database_url.partition("@")[2]  # which a failover moves
+        assert api["MIDDLEMAN_DATABASE_URL"].endswith(f"@{address}")
+        assert f":{cluster.postgres.port}/" not in address
         assert api["MIDDLEMAN_STRIPE_API_BASE"] == cluster.sandbox.url
         ports = {link.port for links in (first, second) for link in links.all}
         assert len(ports) == 12
