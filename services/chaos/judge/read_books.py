@@ -60,13 +60,25 @@ _BOOKINGS = """
     FROM ledger_entries GROUP BY attempt_id, invoice_id, currency
 """
 
+# The instant at which an event's transaction committed, or null where the database keeps it no longer. PostgreSQL looks
+# it up by 32 bits of the transaction's id, and after 2^32 transactions by those of another one: only the younger half
+# of the ids is asked about. What is from before events kept their transaction's id has '0'.
+_WRITES = """
+    WITH write AS (
+        SELECT seq, kind, subject, term,
+               CASE WHEN xact_id > '0' AND xact_id < pg_snapshot_xmax(pg_current_snapshot())
+                     AND xact_id::text::bigint > pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 2147483648
+                    THEN pg_xact_commit_timestamp(xact_id::xid) END AS committed_at
+        FROM events WHERE term IS NOT NULL
+    )
+"""
+
 # Runs of equal terms in commit order ("gaps and islands"), so that a million writes travel as a few
 # rows. Equal instants are put in the order of their terms: a tie is no evidence.
-_WRITE_RUNS = """
-    WITH write AS (
-        SELECT seq, kind, subject, term, pg_xact_commit_timestamp(xmin) AS committed_at
-        FROM events WHERE term IS NOT NULL
-    ), marked AS (
+_WRITE_RUNS = (
+    _WRITES  # noqa: S608  # both parts stand here in full
+    + """
+    , marked AS (
         SELECT *, term IS DISTINCT FROM lag(term) OVER commit_order AS begins
         FROM write WHERE committed_at IS NOT NULL
         WINDOW commit_order AS (ORDER BY committed_at, term, seq)
@@ -77,10 +89,9 @@ _WRITE_RUNS = """
            max(kind) FILTER (WHERE begins) AS first_kind, max(subject) FILTER (WHERE begins) AS first_subject
     FROM numbered GROUP BY run, term ORDER BY run
 """
+)
 
-_UNTRACKED = """
-    SELECT count(*) FROM events WHERE term IS NOT NULL AND pg_xact_commit_timestamp(xmin) IS NULL
-"""
+_UNTRACKED = _WRITES + "SELECT count(*) FROM write WHERE committed_at IS NULL"  # noqa: S608  # as above
 
 
 async def database_clock(connection: "asyncpg.Connection[Any]") -> "datetime":

@@ -19,6 +19,7 @@ from middleman.adapters.postgres.migrate import (
     begin_migration,
     database_name,
     ensure_api_key,
+    order_restored_events,
     set_environment,
     set_role_passwords,
     upgrade_to_head,
@@ -76,6 +77,7 @@ async def _migrate_once(engine: AsyncEngine, settings: MigrateSettings) -> list[
         notes = await prepare_roles(connection, names, settings.db_retire_roles)
         await upgrade_to_head(connection, names)
         notes += await finish_roles(connection, names)
+        notes += await order_restored_events(connection)
         passwords = {
             names.of("api"): settings.db_password_api,
             names.of("replica"): settings.db_password_replica,

@@ -6,14 +6,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import pytest
 import pytest_asyncio
 from tests.support.database import Database, fresh_database, make_template
 
+from chaos.judge.read_books import database_clock, read_books
 from cluster.environment import clean_environment
 from cluster.leashed import Command
 from cluster.one_shot import run_to_end
 from cluster.postgres import PostgresServer
-from middleman.adapters.postgres.engine import engine
+from middleman.adapters.postgres.engine import engine, owner_engine
+from middleman.adapters.postgres.migrate import order_restored_events
 from middleman.adapters.postgres.reading import Reader
 from middleman.adapters.postgres.records import PostgresRecords
 
@@ -119,10 +122,7 @@ async def test_an_event_is_still_there_after_three_billion_transactions(server_r
         async with fresh_database(server) as database:
             async with database.connect() as owner:
                 await owner.execute(ADD, "old")
-            for name in (database.name, "middleman_template", "middleman", "postgres", "template1"):
-                connection = await server.connect(name)
-                await connection.execute("VACUUM (FREEZE)")
-                await connection.close()
+            await _freeze_all(server, database.name)
             await server.stop()
             await _use_up_transaction_ids(server, LATER)
             await server.start()
@@ -140,19 +140,77 @@ async def test_an_event_is_still_there_after_three_billion_transactions(server_r
                 await pool.dispose()
 
 
-async def _use_up_transaction_ids(server: PostgresServer, next_id: int) -> None:
-    """The next transaction of the stopped server gets this id, the first of a segment of the commit log."""
+async def test_the_judge_takes_no_later_commit_for_that_of_an_old_event(server_root: Path) -> None:
+    """After 2^32 transactions a row's xmin is the id of another transaction, whose commit has another instant."""
+    async with PostgresServer(server_root / "older") as server:
+        await make_template(server)
+        async with fresh_database(server) as database:
+            async with database.connect() as owner:
+                await owner.execute(
+                    "INSERT INTO events (kind, subject, term) VALUES ('test.happened', 'old', 1)"
+                )
+                [row] = await owner.fetch("SELECT xmin::text::int AS id FROM events")
+            await _freeze_all(server, database.name)
+            await server.stop()
+            await _use_up_transaction_ids(server, row["id"], epoch=1)
+            await server.start()
+            async with database.connect() as owner:
+                while int(await owner.fetchval("SELECT pg_current_xact_id()::text")) <= 2**32 + row["id"]:
+                    pass
+                await owner.execute(
+                    "INSERT INTO events (kind, subject, term) VALUES ('test.happened', 'new', 2)"
+                )
+                books = await read_books(owner, await database_clock(owner))
+            assert books.untracked_writes == 1
+            assert books.write_runs is not None
+            assert [(run.term, run.writes) for run in books.write_runs] == [(2, 1)]
+
+
+async def _freeze_all(server: PostgresServer, name: str) -> None:
+    for each in (name, "middleman_template", "middleman", "postgres", "template1"):
+        connection = await server.connect(each)
+        await connection.execute("VACUUM (FREEZE)")
+        await connection.close()
+
+
+async def _use_up_transaction_ids(server: PostgresServer, next_id: int, epoch: int = 0) -> None:
+    """The next transaction of the stopped server gets this id; above 2^31 it is to be the first of a segment."""
     files, user = server._files, server._user
     assert files is not None
     segment = files.data / "pg_xact" / f"{next_id // IDS_IN_A_SEGMENT:04X}"
-    segment.write_bytes(bytes(256 * 1024))
-    if user is not None:
-        os.chown(segment, user.uid, user.gid)
-    ids = ("-x", str(next_id), "-u", str(next_id - 1000), "-c", f"{next_id},{next_id}")
+    if not segment.exists():
+        segment.write_bytes(bytes(256 * 1024))
+        if user is not None:
+            os.chown(segment, user.uid, user.gid)
+    oldest = str(max(3, next_id - 1000))
+    ids = ("-e", str(epoch), "-x", str(next_id), "-u", oldest, "-c", f"{next_id},{next_id}")
     argv = (str(files.bin / "pg_resetwal"), *ids, "-D", str(files.data))
     await run_to_end(
         "pg_resetwal", Command(argv, clean_environment(), files.home, user), server.log_path, timeout_s=20
     )
+
+
+async def test_events_restored_from_another_server_are_ordered_by_migrate(
+    database: Database, records: PostgresRecords
+) -> None:
+    """A dump keeps the transaction ids of the server that it comes from."""
+    async with database.connect() as owner:
+        await owner.execute(
+            "INSERT INTO events (kind, subject, xact_id) VALUES ('test.happened', '1', '999999999999')"
+        )
+        await owner.execute("INSERT INTO events (kind, subject, xact_id) VALUES ('test.happened', '2', '3')")
+    follower = Follower(records)
+    assert await follower.more() == ["2"], "as a restore leaves it"
+    sessions = owner_engine(database.dsn())
+    for told in (1, 0):
+        async with sessions.begin() as connection:
+            assert len(await order_restored_events(connection)) == told
+    await sessions.dispose()
+    async with database.connect() as owner:
+        await owner.execute(ADD, "new")
+        with pytest.raises(asyncpg.PostgresError, match="append-only"):
+            await owner.execute("UPDATE events SET subject = 'x'")
+    assert await Follower(records).more() == ["1", "2", "new"]
 
 
 async def test_the_feed_waits_for_nothing_that_only_reads(

@@ -87,6 +87,23 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+async def order_restored_events(connection: AsyncConnection) -> list[str]:
+    """Give events that were restored from a dump a place before all that this server writes. Returns notes.
+
+    They kept the transaction ids of another server. Where those are higher than this server's, the log would end before
+    them, and what is written now would be listed before what is older. With '0' they keep their order by seq.
+    """
+    foreign = text("SELECT EXISTS (SELECT FROM events WHERE xact_id > pg_current_xact_id())")
+    if not await connection.scalar(foreign):
+        return []
+    await connection.execute(text("ALTER TABLE events DISABLE TRIGGER events_append_only"))
+    moved = await connection.execute(text("UPDATE events SET xact_id = '0' WHERE xact_id <> '0'"))
+    await connection.execute(text("ALTER TABLE events ENABLE TRIGGER events_append_only"))
+    return [
+        f"{moved.rowcount} events have transaction ids of another server: ordered by seq, before all new ones"
+    ]
+
+
 async def set_role_passwords(connection: AsyncConnection, passwords: Mapping[str, str]) -> None:
     """Set `{role name: password}`. The server sees the text once, over this connection, and keeps a SCRAM verifier."""
     for role, password in passwords.items():

@@ -86,7 +86,11 @@ async def list_terms(parts: Parts, query: Annotated[TermQuery, Query()]) -> Resp
     responses=reading(),
 )
 async def list_events(parts: Parts, query: Annotated[EventQuery, Query()]) -> Response:
-    """To follow the log, ask for `after_seq` = the last `seq` seen: oldest first, none is ever skipped."""
+    """To follow the log, ask for `after_seq` = the `seq` of the last event seen: oldest first, none is ever skipped.
+
+    The order is that of the transactions that wrote the events, so `seq` does not ascend everywhere: keep the last one
+    seen, not the highest.
+    """
     after = query.after_seq if query.after_seq is not None else number_after(query.cursor)
     newest_first = query.order == "newest_first"
     page = await parts.records.events(
