@@ -185,6 +185,8 @@ class ReplicaSettings(ProcessorSettings):
     max_overdue_periods: int = Field(default=3, ge=1, le=100_000)  # of one subscription, caught up unasked
     idle_poll_s: float = Field(default=0.2, gt=0, le=60)
     flush_linger_s: float = Field(default=0.02, ge=0, le=5)
+    # Claims wait while the clocks of database, replica and processor differ by more.
+    clock_tolerance_s: float = Field(default=300.0, ge=60, le=3600)
     rate_limit_per_s: float = Field(default=0, ge=0)  # per endpoint; 0: no limit of ours
     account_rate_limit_per_s: float = Field(default=0, ge=0)  # all endpoints together; 0: no limit of ours
     replica_pool_size: int = Field(default=6, ge=4, le=50)
@@ -260,6 +262,11 @@ class ReplicaSettings(ProcessorSettings):
             )
         if not math.isfinite(self.rate_limit_per_s):
             raise ValueError("MIDDLEMAN_RATE_LIMIT_PER_S must be finite; 0 means no limit")
+        if self.clock_tolerance_s < 5 * self.processor_timeout_s:
+            raise ValueError(
+                "MIDDLEMAN_CLOCK_TOLERANCE_S must be at least five times MIDDLEMAN_PROCESSOR_TIMEOUT_S: so exactly the "
+                "processor's clock is known"
+            )
         if not math.isfinite(self.account_rate_limit_per_s):
             raise ValueError("MIDDLEMAN_ACCOUNT_RATE_LIMIT_PER_S must be finite; 0 means no limit")
         return self

@@ -115,6 +115,10 @@ class Sandbox:
         self._outbox: list[tuple[Call, Answer]] = []
         self.events_committed = asyncio.Event()
 
+    def http_date(self) -> str:
+        """See `Handler`: by the sandbox's clock, which a test may move."""
+        return self._clock.http_date()
+
     # From arrival to execution.
 
     def handle(self, connection: Connection, request: Request) -> None:

@@ -65,6 +65,10 @@ def json_reply(status: int, document: object, headers: tuple[tuple[str, str], ..
 class Handler(Protocol):
     """Takes each request and calls `connection.finish` exactly once for it, now or later."""
 
+    def http_date(self) -> str:
+        """The header `Date` of an answer that leaves now."""
+        ...
+
     def handle(self, connection: "Connection", request: Request) -> None: ...
 
 
@@ -212,7 +216,7 @@ class Connection(asyncio.Protocol):
         match ending:
             case Ending.REPLY:
                 keep_alive = self._keep_alive and not self._closing
-                encoded = _encode(reply, keep_alive=keep_alive)
+                encoded = _encode(reply, self._handler.http_date(), keep_alive=keep_alive)
                 transport.write(encoded[: -len(reply.body)] if self._head_only and reply.body else encoded)
                 if not keep_alive:
                     self.close()
@@ -223,7 +227,7 @@ class Connection(asyncio.Protocol):
                 elif self._refusal is not None:
                     self._say_last(transport, self._refusal)
             case Ending.TRUNCATE:
-                encoded = _encode(reply, keep_alive=True)
+                encoded = _encode(reply, self._handler.http_date(), keep_alive=True)
                 transport.write(encoded[: len(encoded) - (len(reply.body) + 1) // 2])
                 self.close()
             case Ending.CLOSE:
@@ -236,7 +240,7 @@ class Connection(asyncio.Protocol):
         if self._deaf or self._transport is None:
             return
         body = {"error": {"type": "invalid_request_error", "message": message}}
-        self._refusal = _encode(json_reply(status, body), keep_alive=False)
+        self._refusal = _encode(json_reply(status, body), self._handler.http_date(), keep_alive=False)
         if not self._busy:
             self._say_last(self._transport, self._refusal)
 
@@ -264,12 +268,13 @@ class Connection(asyncio.Protocol):
         transport.abort()
 
 
-def _encode(reply: Reply, *, keep_alive: bool) -> bytes:
+def _encode(reply: Reply, date: str, *, keep_alive: bool) -> bytes:
     extra = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
     connection = "keep-alive" if keep_alive else "close"
     head = (
-        f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}\r\nContent-Type: {reply.content_type}\r\n"
-        f"Content-Length: {len(reply.body)}\r\nConnection: {connection}\r\n{extra}\r\n"
+        f"HTTP/1.1 {reply.status} {_REASONS.get(reply.status, '')}\r\nDate: {date}\r\n"
+        f"Content-Type: {reply.content_type}\r\nContent-Length: {len(reply.body)}\r\n"
+        f"Connection: {connection}\r\n{extra}\r\n"
     )
     return head.encode("latin-1") + reply.body
 

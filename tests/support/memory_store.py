@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId, SubscriptionId
+from middleman.ports.clock import ClockReading
 from middleman.ports.store import (
     Binding,
     Claim,
@@ -62,6 +63,7 @@ class MemoryStore:
     refuses: set[str] = field(default_factory=set)
     raises: BaseException | None = None
     answers_after_s: float = 0.0
+    clock_ahead_s: float = 0.0
 
     @asynccontextmanager
     async def fenced(self, term: Term) -> AsyncIterator["MemoryTransaction"]:
@@ -85,6 +87,11 @@ class MemoryTransaction:
     """See `middleman.ports.store.FencedTransaction`."""
 
     store: MemoryStore
+
+    @property
+    def clock(self) -> ClockReading:
+        now_s = asyncio.get_running_loop().time()
+        return ClockReading(now_s + self.store.clock_ahead_s, now_s, now_s)
 
     async def end_subscriptions(self, limit: int) -> int:
         return 0

@@ -7,14 +7,15 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from middleman.billing.breaker import Breaker
 from middleman.billing.calls import ProcessorCalls
+from middleman.billing.clock_check import ClockCheck, ProcessorClock
 from middleman.billing.collect import Collector
 from middleman.billing.names import StableNames
-from middleman.billing.observer import SilentBillingObserver
+from middleman.billing.observer import BillingObserver, SilentBillingObserver
 from middleman.billing.pace import Slots
 from middleman.billing.rate_limit import RateLimiter
 from middleman.billing.reach import ProcessorReach
@@ -30,7 +31,7 @@ from middleman.domain.ids import (
     invoice_id,
 )
 from middleman.domain.money import Money
-from middleman.ports.clock import Clock
+from middleman.ports.clock import Clock, ClockReading, WallClock
 from middleman.ports.failpoints import NO_FAILPOINTS, Failpoints
 from middleman.ports.processor import PaymentProcessor
 from middleman.ports.store import (
@@ -44,6 +45,7 @@ from tests.support.virtual_time import VirtualClock
 CUSTOMER = ProcessorCustomerId("cus_bench")
 CARD = PaymentMethodId("pm_card_visa")
 FAR_S = 1e12
+CLOCK_TOLERANCE_S = 300.0
 
 
 def a_term(number: int = 1) -> Term:
@@ -68,6 +70,28 @@ def an_attempt(name: str = "a", *, attempt_no: int = 1, **changes: object) -> Op
         settled_charge_ids=(),
     )
     return replace(attempt, **changes)  # type: ignore[arg-type]  # the caller names fields of OpenAttempt
+
+
+class ClockWithDate(Clock, WallClock, Protocol):
+    """This machine's clocks."""
+
+
+def no_clock() -> ClockReading | None:
+    """A processor that has not answered yet."""
+    return None
+
+
+def a_clock_check(
+    clock: ClockWithDate, processor: ProcessorClock = no_clock, observer: BillingObserver | None = None
+) -> ClockCheck:
+    """The clocks of the store, of this machine and of the processor are compared; five minutes are tolerated."""
+    return ClockCheck(
+        clock=clock,
+        wall=clock,
+        processor=processor,
+        tolerance_s=CLOCK_TOLERANCE_S,
+        observer=observer or SilentBillingObserver(),
+    )
 
 
 def lasting_trust(clock: Clock) -> TrustWindow:
@@ -195,6 +219,8 @@ class CountingObserver(SilentBillingObserver):
         self.settlements: list[str] = []
         self.faults: list[tuple[str, str]] = []
         self.breakers: dict[str, bool] = {}
+        self.wrong_clocks: list[str | None] = []
+        self.clocks_ahead_s: dict[str, float] = {}
 
     def called(self, step: str, result: str, took_s: float) -> None:
         self.calls.append((step, result))
@@ -211,6 +237,12 @@ class CountingObserver(SilentBillingObserver):
 
     def breaker(self, step: str, is_open: bool) -> None:
         self.breakers[step] = is_open
+
+    def clocks_apart(self, wrong: str | None) -> None:
+        self.wrong_clocks.append(wrong)
+
+    def clock_ahead(self, clock: str, ahead_s: float) -> None:
+        self.clocks_ahead_s[clock] = ahead_s
 
     def settled(self, outcome: str) -> None:
         self.settlements.append(outcome)

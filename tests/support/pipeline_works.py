@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from middleman.adapters.postgres.store import PostgresStore
 from middleman.adapters.system_clock import SystemClock
+from middleman.billing.clock_check import ProcessorClock
 from middleman.billing.names import StableNames
 from middleman.billing.pipeline import Pipeline, PipelineLimits
 from middleman.billing.rate_limit import LimiterTuning, RateLimiter
@@ -16,7 +17,7 @@ from middleman.ports.failpoints import NO_FAILPOINTS
 from middleman.ports.trust import TrustWindow
 from tests.support.database import add_subscriptions
 from tests.support.fake_processor import FakeProcessor
-from tests.support.pipeline_rig import CountingObserver, lasting_trust
+from tests.support.pipeline_rig import CountingObserver, a_clock_check, lasting_trust, no_clock
 from tests.support.store_rig import POLICY, StoreRig
 
 LIMITS = PipelineLimits(
@@ -49,6 +50,7 @@ class Works:
     rig: StoreRig
     processor: FakeProcessor
     limits: PipelineLimits = LIMITS
+    processor_clock: ProcessorClock = no_clock
 
     async def subscribe(
         self, count: int, *, prefix: str = "s", due_in: str = "-1 hour", interval: str = "month"
@@ -72,6 +74,7 @@ class Works:
             uniform=random.Random(7).random,
             failpoints=NO_FAILPOINTS,
             observer=observer,
+            clock_check=a_clock_check(clock, self.processor_clock, observer),
         )
         trust, draining = lasting_trust(clock), asyncio.Event()
         task = asyncio.create_task(pipeline(rig.term, trust, draining))

@@ -43,14 +43,19 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """Implements `middleman.ports.clock.Clock` on the running loop's time."""
+    """Implements `Clock` and `WallClock` of `middleman.ports.clock` on the running loop's time."""
 
     def __init__(self) -> None:
         self._suspended_s = 0.0
+        self.wall_ahead_s = 0.0
 
     def boottime_s(self) -> float:
         """The loop's seconds plus those that the machine was suspended."""
         return asyncio.get_running_loop().time() + self._suspended_s
+
+    def unix_s(self) -> float:
+        """The date: by default the boot clock's seconds, so that clocks agree unless a test sets one wrong."""
+        return self.boottime_s() + self.wall_ahead_s
 
     async def sleep(self, delay_s: float) -> None:
         """Wait on the loop, whose timers, as on Linux, do not count a suspend."""

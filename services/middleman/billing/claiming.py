@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from middleman.billing.breaker import Breaker
+from middleman.billing.clock_check import ClocksApart
 from middleman.billing.draining import done_before, drains_within
 from middleman.billing.due import DueClaims
 from middleman.billing.in_flight import InFlight
@@ -93,7 +94,7 @@ class Claimer:
                     looked_at_s = self.clock.boottime_s()
                 await self._try_parked()
                 batch = min(_FIRST_BATCH, self.batch) if first else self.batch
-                more = await self._claim(batch)
+                more = await self._claim_if_clocks_agree(batch)
             except StoreUnavailable as error:
                 recovered = False
                 self.observer.store_unavailable()
@@ -173,6 +174,13 @@ class Claimer:
             self.take_on(attempt, found=True)
         for notice in notices:
             self.look_into(notice)
+
+    async def _claim_if_clocks_agree(self, batch: int) -> bool:
+        """As `_claim`; while the clocks are apart, look into notices and claim nothing (ADR 0023)."""
+        try:
+            return await self._claim(batch)
+        except ClocksApart:
+            return await self._claim_while_paused(max(1, min(batch, self.in_flight.room)), 0)
 
     async def _claim(self, batch: int) -> bool:
         """Claim what is due, as far as there is room; returns whether more may be due already."""

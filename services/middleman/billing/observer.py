@@ -54,6 +54,14 @@ class BillingObserver(Protocol):
         """Whether calls of this step are paused, but for a probe now and then."""
         ...
 
+    def clock_ahead(self, clock: str, ahead_s: float) -> None:
+        """The clock of the `database` or the `processor` is so far ahead of this replica's; negative: behind."""
+        ...
+
+    def clocks_apart(self, wrong: str | None) -> None:
+        """Nothing new is claimed, because this clock differs from the others (or `undecided`); None: they agree again."""
+        ...
+
     def store_unavailable(self) -> None:
         """A transaction has to be repeated because the database gave no answer."""
         ...
@@ -96,6 +104,12 @@ class SilentBillingObserver:
         """Ignore."""
 
     def breaker(self, step: str, is_open: bool) -> None:
+        """Ignore."""
+
+    def clock_ahead(self, clock: str, ahead_s: float) -> None:
+        """Ignore."""
+
+    def clocks_apart(self, wrong: str | None) -> None:
         """Ignore."""
 
     def store_unavailable(self) -> None:

@@ -15,6 +15,7 @@ import structlog
 from middleman.billing.breaker import Breaker
 from middleman.billing.calls import Draining, ProcessorCalls
 from middleman.billing.claiming import Claimer, TakeOn
+from middleman.billing.clock_check import ClockCheck, ClockCheckedStore
 from middleman.billing.collect import Collector
 from middleman.billing.due import DueClaims
 from middleman.billing.fenced_ledger import FencedLedger
@@ -74,6 +75,7 @@ class Pipeline:
         uniform: Callable[[], float],
         failpoints: Failpoints,
         observer: BillingObserver,
+        clock_check: ClockCheck,
         collector: type[Collector] = Collector,
     ) -> None:
         """`uniform` gives numbers in `[0, 1)` for jitter; `collector` is replaced by the unsafe builds only."""
@@ -87,6 +89,8 @@ class Pipeline:
         self._uniform = uniform
         self._failpoints = failpoints
         self._observer = observer
+        self._clock_check = clock_check
+        self._claimable = ClockCheckedStore(store, clock_check)
         self._collector_type = collector
         self._reach = ProcessorReach(clock, uniform)
         self._breaker = Breaker(clock, observer)
@@ -100,6 +104,7 @@ class Pipeline:
         """
         self._reach.begin_term()
         self._breaker.reset()
+        self._clock_check.begin_term()
         in_flight = InFlight(self._limits.in_flight)
         patience = Patience(self._clock, self._limits.store_patience_s)
         ledger = self._ledger(term, trust, patience)
@@ -130,7 +135,12 @@ class Pipeline:
                 draining=draining,
                 store=self._store,
                 due=DueClaims(
-                    term, self._store, self._clock, patience, self._observer, self._limits.max_overdue
+                    term,
+                    self._claimable,
+                    self._clock,
+                    patience,
+                    self._observer,
+                    self._limits.max_overdue,
                 ),
                 in_flight=in_flight,
                 breaker=self._breaker,

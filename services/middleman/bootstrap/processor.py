@@ -5,7 +5,6 @@ import os
 from middleman.adapters.failpoints import FailpointProcessor, ProcessFailpoints
 from middleman.adapters.stripe.config import StripeConfig, StripeConfigError, chosen_proxy
 from middleman.adapters.stripe.processor import StripeProcessor
-from middleman.ports.processor import PaymentProcessor
 from middleman.settings import ProcessorSettings, refuse
 
 
@@ -15,7 +14,7 @@ def processor(
     concurrency: int,
     max_waiting: int = 10_000,
     failpoints: ProcessFailpoints | None = None,
-) -> PaymentProcessor:
+) -> StripeProcessor:
     """Connections for `concurrency` calls at once, and `max_waiting` more calls that wait for one of them.
 
     Call it inside a running event loop.

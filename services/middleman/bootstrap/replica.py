@@ -27,6 +27,7 @@ from middleman.adapters.postgres.store import PostgresStore
 from middleman.adapters.postgres.withheld import Withheld, WithheldCount
 from middleman.adapters.pulse import HttpPulse
 from middleman.adapters.system_clock import SystemClock
+from middleman.billing.clock_check import ClockCheck
 from middleman.billing.collect import Collector
 from middleman.billing.names import RequestNames, StableNames
 from middleman.billing.observer import BillingObserver
@@ -53,6 +54,8 @@ MeasureT = TypeVar("MeasureT")
 
 _BEAT_INTERVAL_S = 1.0
 _LAG_INTERVAL_S = 3.0
+_CLOCK_INTERVAL_S = 5.0
+_CLOCK_RETRY_S = 30.0
 _WARM_RETRY_S = 0.5
 _WARM_AGAIN_S = 20.0  # sooner than a connection to the processor is closed for want of use
 
@@ -66,6 +69,7 @@ class ReplicaProcess:
     leader_watch: PulseWatch | None
     coordinator: Coordinator
     payment_processor: PaymentProcessor
+    clock_check: ClockCheck
     pool: AsyncEngine
     rehearsal: Rehearsal
     heartbeat: Heartbeat
@@ -117,6 +121,19 @@ class ReplicaProcess:
         if not self.warm:
             self.warm = True
             log.info("replica.warm", sessions=self.warm_sessions, connections=self.warm_connections)
+
+    async def keep_the_processors_clock(self, leads: Callable[[], bool]) -> None:
+        """While this replica leads, have a recent reading of the processor's clock, also where nothing is charged.
+
+        A follower has one from keeping warm. A leader with much to do has one from its calls.
+        """
+        while True:
+            pause_s = _CLOCK_INTERVAL_S
+            if leads() and self.clock_check.wants_processor():
+                await self.payment_processor.warm(1)
+                if self.clock_check.wants_processor():  # it gave none: it is away, or has no `Date`
+                    pause_s = _CLOCK_RETRY_S
+            await asyncio.sleep(pause_s)
 
     async def watch_the_leader(self) -> None:
         """Feel the leader's pulse, so that its death is noticed before its lease runs out."""
@@ -239,6 +256,13 @@ def build_replica(
         uniform=uniform,
         show_foreign=observer.foreign_members,
     )
+    clock_check = ClockCheck(
+        clock=clock,
+        wall=clock,
+        processor=payments.clock,
+        tolerance_s=settings.clock_tolerance_s,
+        observer=billing_observer,
+    )
     pipeline = Pipeline(
         store=PostgresStore(pool, failpoints, fence_off="fence_off" in settings.unsafe),
         processor=payments,
@@ -258,6 +282,7 @@ def build_replica(
         uniform=uniform,
         failpoints=failpoints,
         observer=billing_observer,
+        clock_check=clock_check,
         collector=IntentPerAttempt if "intent_per_attempt" in settings.unsafe else Collector,
     )
     candidate = CandidateName(holder, settings.ops_advertise)
@@ -289,6 +314,7 @@ def build_replica(
         leader_watch=watch if settings.pulse == "on" else None,
         coordinator=coordinator,
         payment_processor=payments,
+        clock_check=clock_check,
         pool=pool,
         rehearsal=Rehearsal(pool, uuid4),
         heartbeat=Heartbeat(pool, settings.replica_name, incarnation, f"http://{settings.ops_advertise}"),

@@ -25,6 +25,7 @@ from middleman.domain.ids import (
     SubscriptionId,
 )
 from middleman.domain.money import Money
+from middleman.ports.clock import ClockReading
 from middleman.ports.term import Term
 
 OPEN = "open"
@@ -180,6 +181,11 @@ class Look:
 
 class FencedTransaction(Protocol):
     """The statements of the pipeline, inside one transaction that holds the fence."""
+
+    @property
+    def clock(self) -> ClockReading:
+        """The database's real clock as the transaction began; the test clock does not shift it."""
+        ...
 
     async def end_subscriptions(self, limit: int) -> int:
         """Cancel up to `limit` subscriptions that have nothing left to bill; returns how many."""

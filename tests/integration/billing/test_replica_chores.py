@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 from tests.support.database import add_subscriptions
 from tests.support.fake_processor import FakeProcessor
+from tests.support.pipeline_rig import a_clock_check
 from tests.support.store_rig import StoreRig
 
 from middleman.adapters.postgres.due_lag import DueLag
@@ -17,6 +18,7 @@ from middleman.adapters.postgres.heartbeat import Heartbeat
 from middleman.adapters.postgres.parked import Parked, ParkedCount
 from middleman.adapters.postgres.rehearsal import Rehearsal
 from middleman.adapters.postgres.withheld import WithheldCount
+from middleman.adapters.system_clock import SystemClock
 from middleman.bootstrap.replica import ReplicaProcess
 from middleman.ports.store import ParkedAttempt
 
@@ -34,6 +36,7 @@ def process(rig: StoreRig) -> ReplicaProcess:
         life=None,  # type: ignore[arg-type]  # not used by the chores
         coordinator=None,  # type: ignore[arg-type]  # likewise
         payment_processor=FakeProcessor(),
+        clock_check=a_clock_check(SystemClock()),
         pool=rig.pool,
         rehearsal=Rehearsal(rig.pool, uuid4),
         heartbeat=Heartbeat(rig.pool, "replica-1", "1", "http://127.0.0.1:1"),
@@ -100,6 +103,17 @@ async def test_a_replica_gets_warm_again_once_its_term_has_ended(
         async with asyncio.timeout(10):
             while await rig.owner.fetchval(SESSIONS) < 4:  # noqa: ASYNC110  # the server's
                 await asyncio.sleep(0.02)
+
+
+async def test_a_leader_without_a_reading_of_the_processors_clock_asks_for_one(
+    process: ReplicaProcess,
+) -> None:
+    processor = process.payment_processor
+    async with at_it(asyncio.create_task(process.keep_the_processors_clock(lambda: True))):
+        async with asyncio.timeout(10):
+            while not processor.warmed:  # type: ignore[attr-defined]  # noqa: ASYNC110  # the fake counts, and sets no event
+                await asyncio.sleep(0.01)
+    assert processor.warmed == 1  # type: ignore[attr-defined]  # the fake counts
 
 
 async def test_a_database_that_lets_nobody_in_yet_is_asked_again(

@@ -9,10 +9,12 @@ from tests.support.store_rig import DECLINED, StoreRig, paid
 
 from middleman.adapters.postgres.accounts_sql import END_AT_PERIOD_END
 from middleman.adapters.postgres.pipeline_sql import CLAIM_DUE
+from middleman.adapters.system_clock import SystemClock
 from middleman.bootstrap import owner
 from middleman.domain import ids
 from middleman.domain.attempts import RequiresAction
 from middleman.domain.money import Money
+from middleman.ports.clock import ClockReading
 from middleman.ports.store import StoreRefused
 
 
@@ -51,6 +53,20 @@ async def test_a_claim_opens_one_invoice_and_one_attempt_with_a_frozen_request_p
         "SELECT subject FROM events WHERE kind = 'invoice.opened' ORDER BY subject"
     )
     assert [event["subject"] for event in events] == sorted(each.invoice_id for each in claim.attempts)
+
+
+async def test_a_transaction_knows_the_real_clock_of_the_database_whatever_the_test_clock_shows(
+    rig: StoreRig,
+) -> None:
+    await rig.advance(timedelta(days=400))
+    clock = SystemClock()
+    before_s = clock.boottime_s()
+    async with rig.store.fenced(rig.term) as transaction:
+        shown = transaction.clock
+    now_s = clock.boottime_s()
+    assert before_s <= shown.not_before_s <= shown.not_after_s <= now_s
+    least, most = shown.ahead_of(ClockReading(clock.unix_s(), now_s, now_s))
+    assert least - 1 <= 0 <= most + 1
 
 
 async def test_a_request_stays_frozen_whatever_the_customer_changes_afterwards(rig: StoreRig) -> None:

@@ -1,6 +1,7 @@
 """The wire: whatever arrives, the sandbox answers sensibly and stays up."""
 
 import re
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
@@ -45,6 +46,16 @@ def test_odd_requests_get_an_honest_status(sandbox: SandboxProcess, sent: bytes,
     received = exchange(sandbox, sent)
     assert received.split(b" ", 2)[1] == status
     assert httpx.get(f"{sandbox.url}/livez").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/v1/customers", "/v1/nothing"])
+def test_every_answer_is_dated_by_the_clock_that_stamps_objects(sandbox: SandboxProcess, path: str) -> None:
+    for offset_s in (0, 3600):
+        now_s = sandbox.admin("POST", "clock", {"offset_s": offset_s})["now"]
+        dated = httpx.get(f"{sandbox.url}{path}").headers.get_list("date")
+        assert len(dated) == 1
+        assert dated[0].endswith(" GMT")
+        assert 0 <= parsedate_to_datetime(dated[0]).timestamp() - now_s <= 5
 
 
 def test_garbage_behind_a_request_is_refused_after_its_reply(sandbox: SandboxProcess) -> None:

@@ -11,6 +11,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.pipeline_rig import (
     CountingObserver,
     Journalling,
+    a_clock_check,
     a_term,
     an_attempt,
     lasting_trust,
@@ -19,6 +20,7 @@ from tests.support.virtual_time import VirtualClock, in_virtual_time
 
 from middleman.billing.breaker import Breaker, Go
 from middleman.billing.claiming import Claimer
+from middleman.billing.clock_check import ClockCheckedStore
 from middleman.billing.due import LOOK_BACK_INTERVAL_S, DueClaims
 from middleman.billing.in_flight import InFlight
 from middleman.billing.parked_work import ParkedWork
@@ -31,6 +33,7 @@ from middleman.ports.store import OpenAttempt, PendingNotice, StoreUnavailable
 from middleman.ports.trust import TrustWindow
 
 POLL_S = 0.2
+YEAR_S = 365 * 86_400.0
 SWEEP_S = 60.0
 PATIENCE_S = 10.0
 
@@ -55,7 +58,14 @@ class Desk:
             trust=self.trust,
             draining=self.draining,
             store=store,
-            due=DueClaims(term, store, self.clock, patience, self.observer, max_overdue=3),
+            due=DueClaims(
+                term,
+                ClockCheckedStore(store, a_clock_check(self.clock, observer=self.observer)),
+                self.clock,
+                patience,
+                self.observer,
+                max_overdue=3,
+            ),
             in_flight=self.in_flight,
             breaker=self.breaker,
             take_on=self.take_on,
@@ -134,6 +144,52 @@ async def test_what_a_predecessor_left_comes_before_anything_new() -> None:
     ]
     assert desk.observer.recoveries == [2]
     assert desk.observer.claims[:3] == [("due", 2), ("due", 0), ("retry", 1)]
+
+
+@in_virtual_time
+async def test_while_the_clocks_are_apart_nothing_new_is_claimed_and_what_is_open_goes_on() -> None:
+    desk = Desk(store_with(due="new", found="old", retries="again"))
+    desk.store.clock_ahead_s = YEAR_S
+    notice = PendingNotice(NoticeId("evt_1"), PaymentIntentId("pi_1"))
+    desk.store.notices[notice.notice_id] = (notice, an_attempt("told"))
+    async with at_work(desk):
+        await asyncio.sleep(30)
+        assert desk.taken == [(*ids("old"), True)]
+        assert notice in desk.looked_into
+        assert desk.observer.wrong_clocks == ["undecided"]
+        desk.store.notices.clear()
+        desk.store.clock_ahead_s = 0.0
+        await asyncio.sleep(1)
+    assert desk.taken_ids == ids("old", "new", "again")
+    assert desk.observer.wrong_clocks == ["undecided", None]
+
+
+@in_virtual_time
+async def test_claims_stop_in_the_middle_of_a_term_when_this_machines_clock_is_set_wrong() -> None:
+    desk = Desk(store_with(due="first"))
+    async with at_work(desk):
+        await asyncio.sleep(1)
+        desk.clock.wall_ahead_s = -YEAR_S
+        desk.store.due.extend(attempts("second"))
+        desk.store.retries.extend(attempts("third"))
+        await asyncio.sleep(60)
+        assert desk.taken_ids == ids("first")
+        desk.clock.wall_ahead_s = 0.0
+        await asyncio.sleep(1)
+    assert desk.taken_ids == ids("first", "second", "third")
+
+
+@in_virtual_time
+async def test_the_breaker_gets_no_probe_claimed_while_the_clocks_are_apart() -> None:
+    desk = Desk(store_with())
+    async with at_work(desk):
+        await asyncio.sleep(1)
+        refuse(desk.breaker)
+        desk.store.clock_ahead_s = YEAR_S
+        desk.store.due.extend(attempts("probe"))
+        desk.store.retries.extend(attempts("again"))
+        await asyncio.sleep(120)
+    assert desk.taken == []
 
 
 @in_virtual_time

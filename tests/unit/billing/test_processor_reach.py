@@ -11,6 +11,7 @@ from tests.support.pipeline_rig import (
     CUSTOMER,
     Bench,
     CountingObserver,
+    a_clock_check,
     a_processor,
     a_term,
     an_attempt,
@@ -73,6 +74,7 @@ class Story:
             uniform=random.Random(1).random,
             failpoints=NO_FAILPOINTS,
             observer=CountingObserver(),
+            clock_check=a_clock_check(self.clock),
         )
 
     async def lead(self, for_s: float) -> float | None:

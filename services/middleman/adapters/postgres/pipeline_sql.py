@@ -7,7 +7,12 @@ Each is set-based: one statement for a whole batch.
 from sqlalchemy import text
 
 # Guarantees: from here to the commit no other term can begin, and a stale term gets no further.
-ENTER_TERM = text("SELECT enter_term(CAST(:scope AS smallint), CAST(:term AS bigint), CAST(:uid AS uuid))")
+# The real clock comes with the same round trip: it is compared with others before a claim (ADR 0023).
+_REAL_CLOCK = "CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS unix_s"
+ENTER_TERM = text(
+    "SELECT enter_term(CAST(:scope AS smallint), CAST(:term AS bigint), CAST(:uid AS uuid)), " + _REAL_CLOCK
+)
+READ_CLOCK = text(f"SELECT {_REAL_CLOCK}")
 
 # Guarantees: a subscription ends only after every period that fell due before its end was claimed.
 END_SUBSCRIPTIONS = text("""

@@ -15,10 +15,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from middleman.adapters.postgres import pipeline_sql as sql
 from middleman.adapters.postgres.errors import translated
 from middleman.adapters.postgres.office import LEAVE_OFFICE, TAKE_OFFICE, taking_office
 from middleman.adapters.postgres.store import PostgresFencedTransaction
+from middleman.adapters.system_clock import SystemClock
 from middleman.ports.term import Term
 
 _HOLDER = "rehearsal"
@@ -51,10 +51,7 @@ class Rehearsal:
 
     async def _go_through_a_term(self, connection: AsyncConnection) -> None:
         term = await self._take_office(connection)
-        await connection.execute(
-            sql.ENTER_TERM, {"scope": term.scope, "term": term.number, "uid": str(term.uid)}
-        )
-        fenced = PostgresFencedTransaction(connection, term)
+        fenced = await PostgresFencedTransaction.enter(connection, term, SystemClock())
         await fenced.open_attempts(None, 1)
         await fenced.end_subscriptions(1)
         await fenced.claim_due(1, 1)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from middleman.adapters.postgres import pipeline_sql as sql
 from middleman.adapters.postgres.commits import begin
 from middleman.adapters.postgres.errors import refusals, translated
+from middleman.adapters.system_clock import SystemClock
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded
 from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId, SubscriptionId
 from middleman.domain.money import Money
+from middleman.ports.clock import Clock, ClockReading
 from middleman.ports.failpoints import Failpoints
 from middleman.ports.store import (
     Binding,
@@ -45,6 +47,7 @@ class PostgresStore:
     engine: AsyncEngine
     failpoints: Failpoints
     fence_off: bool = False
+    clock: Clock = field(default_factory=SystemClock)
 
     @asynccontextmanager
     async def fenced(self, term: Term) -> AsyncIterator["PostgresFencedTransaction"]:
@@ -52,11 +55,7 @@ class PostgresStore:
         with translated(term), refusals():
             # The transaction holds the fence row, so it has written something: its commit waits for the standbys.
             async with begin(self.engine) as connection:
-                if not self.fence_off:
-                    await connection.execute(
-                        sql.ENTER_TERM, {"scope": term.scope, "term": term.number, "uid": str(term.uid)}
-                    )
-                yield PostgresFencedTransaction(connection, term)
+                yield await PostgresFencedTransaction.enter(connection, term, self.clock, self.fence_off)
                 await self.failpoints.hit("in_transaction")
 
 
@@ -66,6 +65,21 @@ class PostgresFencedTransaction:
 
     connection: AsyncConnection
     term: Term
+    clock: ClockReading
+
+    @classmethod
+    async def enter(
+        cls, connection: AsyncConnection, term: Term, clock: Clock, fence_off: bool = False
+    ) -> "PostgresFencedTransaction":
+        """Name the term, hold the fence, and read the server's clock, in one round trip."""
+        fence = {"scope": term.scope, "term": term.number, "uid": str(term.uid)}
+        asked_s = clock.boottime_s()
+        entered = (
+            await connection.execute(sql.READ_CLOCK)
+            if fence_off
+            else await connection.execute(sql.ENTER_TERM, fence)
+        )
+        return cls(connection, term, ClockReading(entered.one().unix_s, asked_s, clock.boottime_s()))
 
     async def end_subscriptions(self, limit: int) -> int:
         return int((await self._execute(sql.END_SUBSCRIPTIONS, limit=limit)).rowcount)

@@ -13,6 +13,7 @@ from middleman.adapters.stripe.config import STRIPE_VERSION, StripeConfig
 from middleman.adapters.stripe.connection import PooledClient
 from middleman.domain.attempts import Unknown
 from middleman.domain.idempotency import checked_key
+from middleman.ports.clock import ClockReading
 from middleman.ports.processor import NO_FREE_CONNECTION, Guard, NotSent, OperatorFault
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,10 @@ class StripeCaller:
             error = f"{type(failed[0]).__name__}: {failed[0]}"
             log.warning("processor.not_warmed", failed=len(failed), wanted=wanted, error=error)
 
+    def clock(self) -> ClockReading | None:
+        """What the processor's clock showed last."""
+        return self._http.date.last
+
     async def close(self) -> None:
         await self._http.session.close()
 
@@ -116,5 +121,7 @@ class StripeCaller:
     async def _touch(self) -> None:
         timeout = aiohttp.ClientTimeout(total=self._config.connect_timeout_s)
         url = f"{self._config.base_url}/"
+        sent_s = self._http.date.sent()
         async with self._http.session.get(url, allow_redirects=False, timeout=timeout) as response:
             await response.read()
+        self._http.date.answered(response.headers, sent_s)

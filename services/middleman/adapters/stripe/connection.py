@@ -17,6 +17,8 @@ import aiohttp
 import stripe
 
 from middleman.adapters.stripe.config import StripeConfig
+from middleman.adapters.stripe.date_header import DateHeader
+from middleman.adapters.system_clock import SystemClock
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
@@ -88,16 +90,19 @@ class PooledClient(stripe.AIOHTTPClient):
             connect=min(2 * config.connect_timeout_s, _FOR_CONNECTION * config.call_timeout_s),
             sock_connect=config.connect_timeout_s,
         )
+        self.date = DateHeader(SystemClock())
         super().__init__(timeout=timeout, session=self.session)
 
     async def request_async(self, method, url, headers, post_data=None):  # type: ignore[no-untyped-def]  # the SDK's signature is untyped
         """The body as bytes, the status and the headers; any network failure as `APIConnectionError`."""
+        sent_s = self.date.sent()
         try:
             body, status, answered = await super().request_async(method, url, headers, post_data)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise stripe.APIConnectionError(  # type: ignore[no-untyped-call]  # the SDK's constructor is untyped
                 f"the answer could not be read: {type(error).__name__}", should_retry=False
             ) from error
+        self.date.answered(answered, sent_s)
         if 300 <= status < 500 and not _is_stripes(body):
             # The SDK trips over JSON of another shape and would lose the status, which tells whose refusal it is.
             raise stripe.APIError("not the processor's answer", body, status, None, dict(answered))

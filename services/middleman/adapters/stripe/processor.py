@@ -25,6 +25,7 @@ from middleman.domain.attempts import Declined, RequiresAction, Succeeded, Unkno
 from middleman.domain.ids import PaymentIntentId, PaymentMethodId, ProcessorCustomerId
 from middleman.domain.intents import IntentSnapshot
 from middleman.domain.money import MoneyError, to_processor_amount
+from middleman.ports.clock import ClockReading
 from middleman.ports.processor import (
     NOT_SENDABLE,
     Attached,
@@ -67,6 +68,10 @@ class StripeProcessor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def clock(self) -> ClockReading | None:
+        """What the processor's clock showed, by the latest answer of any kind; None before the first."""
+        return self._stripe.clock()
 
     async def create_intent(
         self, request: CreateIntent, *, repeat: bool = False, guard: Guard | None = None

@@ -83,6 +83,9 @@ async def _listen(runner: web.AppRunner, settings: ReplicaSettings) -> None:
 async def _live(replica: ReplicaProcess, metrics: ReplicaMetrics, stopping: asyncio.Event) -> None:
     chores = [
         asyncio.create_task(replica.keep_warm(lambda: metrics.term is not None), name="warm"),
+        asyncio.create_task(
+            replica.keep_the_processors_clock(lambda: metrics.term is not None), name="processors-clock"
+        ),
         asyncio.create_task(replica.watch_the_leader(), name="pulse"),
         asyncio.create_task(replica.keep_beating(lambda: metrics.role.value), name="heartbeat"),
         asyncio.create_task(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from middleman.adapters.system_clock import SystemClock
+from middleman.billing.clock_check import ClockName
 from middleman.leadership.observer import Role
 from middleman.leadership.takeover import Measured, Stage, TakeoverWatch
 from middleman.ports.coordinator import Election
@@ -93,6 +94,16 @@ class ReplicaMetrics:
             "1 while calls of this step are paused because the processor refuses us",
             ("step",),
         )
+        self._clock_ahead = gauge(
+            "clock_ahead_seconds",
+            "How far the clock of the database or the processor is ahead of this replica's, while it leads",
+            ("clock",),
+        )
+        self._clocks_apart = gauge(
+            "clocks_apart",
+            "1 for the clock that differs from the others, so that nothing new is claimed",
+            ("clock",),
+        )
         self._in_flight = gauge("attempts_in_flight", "Attempts between claim and settle")
         self._in_flight_limit = gauge("attempts_in_flight_limit", "How many of them there may be")
         self._unanswered = gauge("attempts_unanswered", "Attempts in flight that got no definite answer yet")
@@ -109,6 +120,7 @@ class ReplicaMetrics:
         self._foreign_members = gauge(
             "etcd_members_foreign", "Endpoints of another etcd cluster, which are left out"
         )
+        self.clocks_apart(None)
         self.role = Role.CANDIDATE
         self.term: Term | None = None
         self._takeover = TakeoverWatch(SystemClock(), self._taken_over)
@@ -141,6 +153,8 @@ class ReplicaMetrics:
         self._term.set(0)
         self.in_flight(0, 0)
         self._show_withheld(0, 0, 0)
+        self.clocks_apart(None)
+        self._clock_ahead.clear()
         self._show_parked(0, 0.0)
         self._show_lags(dict.fromkeys(_KINDS, 0.0))
         self._terms_ended.inc()
@@ -250,6 +264,15 @@ class ReplicaMetrics:
     def breaker(self, step: str, is_open: bool) -> None:
         """Show whether calls are paused."""
         self._breaker.labels(step).set(is_open)
+
+    def clock_ahead(self, clock: str, ahead_s: float) -> None:
+        """Show how far a clock is ahead of ours."""
+        self._clock_ahead.labels(clock).set(ahead_s)
+
+    def clocks_apart(self, wrong: str | None) -> None:
+        """Show which clock keeps claims from being made."""
+        for name in ClockName:
+            self._clocks_apart.labels(name.value).set(name == wrong)
 
     def in_flight(self, attempts: int, unanswered: int) -> None:
         """Show how much is being carried, and how much of it has no answer yet."""
