@@ -44,6 +44,11 @@ def refusing(reason: str, **how: object) -> Action:
     return {"type": "refuse", "reason": reason, **how}
 
 
+def lingering(for_s: float) -> Action:
+    """The intent stays in `processing` for so long, and succeeds then."""
+    return {"type": "linger", "status": "processing", "for_s": for_s, "then": "succeed"}
+
+
 def slow(from_s: float, to_s: float) -> Action:
     """Executed and answered so much later."""
     return {"type": "latency", "latency_ms": from_s * 1000, "jitter_ms": (to_s - from_s) * 1000}

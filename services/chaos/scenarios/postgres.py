@@ -23,6 +23,7 @@ from chaos.faults.postgres import (
 from chaos.faults.processes import frozen
 from chaos.scenarios.darkness import charging_calls, expect_api_serves
 from chaos.scenarios.scenario import Scenario
+from chaos.scenarios.waiting import unknown_time_zones
 from chaos.scenarios.witness import expect_stood_down, observe_silence
 
 GROUP = "postgres"
@@ -250,5 +251,12 @@ DATABASE: tuple[Scenario, ...] = (
         play=fill_log_disk,
         needs=frozenset({Need.DATA}),
         limit_s=90.0,
+    ),
+    Scenario(
+        name="unknown-time-zones",
+        group=GROUP,
+        shows="A hundred subscriptions in a time zone that is unknown to the database are set aside; others are charged.",
+        play=unknown_time_zones,
+        limit_s=180.0,
     ),
 )

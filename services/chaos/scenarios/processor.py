@@ -30,6 +30,7 @@ from chaos.scenarios.doubt import (
 from chaos.scenarios.refusals import account_refused, proxy_refuses
 from chaos.scenarios.scenario import Scenario
 from chaos.scenarios.storms import too_many_requests, too_many_requests_retry_after
+from chaos.scenarios.waiting import outcomes_linger
 from chaos.scenarios.webhooks import webhooks_disordered
 
 LOST = ("connection_lost",)
@@ -192,6 +193,13 @@ PROCESSOR: tuple[Scenario, ...] = (
         group=_GROUP,
         shows="A 500 that is repeated for what was never done: the same request is paid under its next key.",
         play=failures_remembered,
+    ),
+    Scenario(
+        name="outcomes-linger",
+        group=_GROUP,
+        shows="Banks that take their time: attempts are parked, hold up nobody, outlive a leader, and are found out.",
+        play=outcomes_linger,
+        limit_s=120.0,
     ),
     Scenario(
         name="rate-limited",

@@ -58,13 +58,14 @@ def every_period_is_prompt(
     if _clock_is_told_wrong(found, books, promptness):
         return found.result()
     invoices = {(invoice.subscription_id, invoice.period_no): invoice for invoice in books.invoices}
+    owing = {invoice.subscription_id for invoice in books.invoices if owes([invoice])}
     waits = _Waits()
     for subscription in books.subscriptions.values():
         for number in range(periods_due(subscription, books.business_now)):
             found.checked += 1
+            if subscription.id in owing and (subscription.id, number) not in invoices:
+                continue  # postponed behind a period that is not settled yet
             before = invoices.get((subscription.id, number - 1))
-            if before is not None and owes([before]) and (subscription.id, number) not in invoices:
-                continue
             due = _fell_due(subscription, number, books, promptness)
             if before is not None and before.settled_at is not None:
                 due = max(due, before.settled_at)
