@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from middleman.adapters.postgres.engine import owner_engine
 from middleman.adapters.postgres.parked import ParkedRow, list_parked
 from middleman.adapters.postgres.parked import retry_parked as retry
+from middleman.adapters.postgres.prune import prune_events
 from middleman.adapters.postgres.withheld import WithheldRow, list_withheld, release_withheld
 
 
@@ -33,6 +35,12 @@ async def release(database_url: str, subscriptions: Sequence[str] | None) -> int
     """Bill these withheld subscriptions (None: all) from now on; returns how many."""
     async with as_owner(database_url) as engine:
         return await release_withheld(engine, subscriptions)
+
+
+async def prune(database_url: str, older_than: timedelta) -> int:
+    """Delete older events; returns how many."""
+    async with as_owner(database_url) as engine:
+        return await prune_events(engine, older_than)
 
 
 @asynccontextmanager

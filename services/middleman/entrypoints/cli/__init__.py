@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from middleman.entrypoints.cli import api_key, bench, chaos, demo, judge, parked, processes, up, withheld
+from middleman.entrypoints.cli import (
+    api_key,
+    bench,
+    chaos,
+    demo,
+    judge,
+    parked,
+    processes,
+    prune,
+    up,
+    withheld,
+)
 from middleman.entrypoints.cli.attach import forget_libpq_settings
 from middleman.entrypoints.cli.output import write_plainly_where_needed
 
@@ -24,6 +35,7 @@ app.command("up")(up.up)
 app.command("migrate")(processes.migrate)
 app.command("api")(processes.api)
 app.command("replica")(processes.replica)
+app.command("prune")(prune.prune)
 app.add_typer(api_key.app, name="api-key")
 app.add_typer(parked.app, name="parked")
 app.add_typer(withheld.app, name="withheld")
