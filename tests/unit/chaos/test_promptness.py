@@ -223,6 +223,23 @@ def test_a_period_without_an_outcome_is_pending_until_its_deadline() -> None:
     assert not i8(young, prompt(budget_s=1.0)).holds, "five seconds have passed, four were allowed"
 
 
+def test_any_number_of_periods_behind_an_unpaid_one_are_not_due_yet() -> None:
+    due = LEDGER_READ_BEGAN - s(3600)
+    first = replace(
+        INVOICES[0],
+        status="open",
+        settled_at=None,
+        charge_id=None,
+        last_attempt="declined",
+        first_outcome_at=due,
+    )
+    others = [invoice for invoice in INVOICES if invoice.subscription_id != first.subscription_id]
+    long_ago = {each.id: subscription(number, created_at=due) for number, each in enumerate(SUBSCRIPTIONS, 1)}
+    waiting = replace(books(invoices=(first, *others)), subscriptions=long_ago)
+    late = {violation.subject for violation in i8(waiting, prompt()).violations}
+    assert first.subscription_id not in late
+
+
 def test_a_period_that_was_never_billed_is_late_too() -> None:
     unbilled = books(invoices=INVOICES[1:])
     result = i8(unbilled, prompt())
