@@ -20,6 +20,7 @@ from chaos.faults.rules import (
     misbehaving,
     slow,
 )
+from chaos.scenarios.clocks import clocks_apart
 from chaos.scenarios.doubt import (
     expect_caught_up,
     expect_found_out,
@@ -227,6 +228,13 @@ PROCESSOR: tuple[Scenario, ...] = (
         group=_GROUP,
         shows="A proxy that refuses every call declines nobody; the leader waits, and then charges all.",
         play=proxy_refuses,
+        limit_s=110.0,
+    ),
+    Scenario(
+        name="clocks-apart",
+        group=_GROUP,
+        shows="A processor whose clock is an hour ahead: nothing new is claimed, and what is open is settled.",
+        play=clocks_apart,
         limit_s=110.0,
     ),
     Scenario(
