@@ -63,6 +63,7 @@ def invoice(of: Subscription, period_no: int, **changes: Any) -> Invoice:
         charge_id=f"ch_{of.id}_{period_no}",
         first_outcome_at=SETTLED_AT,
         last_attempt="succeeded",
+        card_replaced=False,
     )
     return replace(clean, **changes)
 

@@ -35,6 +35,7 @@ class Invoice:
 
     `first_outcome_at`: the database's real time when its first attempt was settled, whatever the outcome.
     `last_attempt` is the status of the attempt with the highest number, None where there is none at all.
+    `card_replaced`: a replacement of its customer's payment method is on record.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Invoice:
     charge_id: str | None
     first_outcome_at: datetime | None
     last_attempt: str | None
+    card_replaced: bool
 
 
 @dataclass(frozen=True, slots=True)

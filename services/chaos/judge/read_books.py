@@ -34,7 +34,8 @@ _INVOICES = """
     SELECT i.id, i.subscription_id, i.period_no, i.period_start, i.period_end, i.amount_minor, i.currency,
            i.processor_customer_id, i.status, i.payment_intent_id, i.next_attempt_at, i.settled_at, i.created_term,
            i.bound_term, paid.settled_term, trying.id IS NOT NULL AS attempt_open, paid.charge_id,
-           first.settled_at AS first_outcome_at, last.status AS last_attempt
+           first.settled_at AS first_outcome_at, last.status AS last_attempt,
+           replaced.customer_id IS NOT NULL AS card_replaced
     FROM invoices i
     LEFT JOIN payment_attempts first ON first.invoice_id = i.id AND first.attempt_no = 1
     LEFT JOIN payment_attempts paid ON paid.invoice_id = i.id AND paid.status = 'succeeded'
@@ -43,6 +44,8 @@ _INVOICES = """
         SELECT DISTINCT ON (invoice_id) invoice_id, status FROM payment_attempts
         ORDER BY invoice_id DESC, attempt_no DESC  -- as the unique index has it, read backwards: a million need no sorting
     ) last ON last.invoice_id = i.id
+    LEFT JOIN payment_method_replacements replaced
+        ON replaced.customer_id = i.customer_id AND replaced.scope = i.scope
 """
 
 _UNPAID_ATTEMPTS = """

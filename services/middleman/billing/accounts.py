@@ -120,7 +120,7 @@ class Customers:
         ticket: Ticket | None,
         render: Render[CustomerResult],
     ) -> Answer:
-        """Attach another payment method; attempts that are opened from now on charge it.
+        """Attach another payment method; attempts that are opened from now on charge it, and what waits gets one now.
 
         Raises NoSuchRecord and what `create` raises.
         """

@@ -8,10 +8,15 @@
     declined         declined         uncollectible    canceled      has ended
     intent canceled  canceled         uncollectible    canceled      has ended
     requires_action  requires_action  requires_action  past_due      waits for the customer
+    declined, requires_action
+      (card replaced
+      meanwhile)     as above         open             past_due      goes on at once
     unknown          open: it is resolved by reading the payment intent, never by a timer
 
-What waits for the customer, for dunning or for nothing more can still be paid or canceled at the processor: the leader
-then opens one more attempt, which reads and settles as above (`middleman.billing.noticing`).
+Replacing the payment method also plans the next attempt of what waits for the customer or for dunning
+(`middleman.adapters.postgres.replacements`). What waits for the customer, for dunning or for nothing more can still be
+paid or canceled at the processor: the leader then opens one more attempt, which reads and settles as above
+(`middleman.billing.noticing`).
 
 `settle` takes a `DefiniteOutcome`, so that settling an unknown one does not even type-check.
 """
@@ -108,6 +113,18 @@ class Settlement:
     invoice_status: InvoiceStatus
     next_attempt_after: timedelta | None
     subscription_status: SubscriptionStatus
+
+    @property
+    def another_card_may_pay(self) -> bool:
+        """Whether the no was to the payment method. A paid or canceled intent takes no other one."""
+        return self.attempt_status in (AttemptStatus.DECLINED, AttemptStatus.REQUIRES_ACTION)
+
+    def retried_at_once(self) -> "Settlement":
+        """The same attempt where the customer has replaced its payment method meanwhile: the new one is tried now.
+
+        It also holds where dunning would have ended: the no was to the old payment method.
+        """
+        return Settlement(self.attempt_status, InvoiceStatus.OPEN, timedelta(0), SubscriptionStatus.PAST_DUE)
 
 
 def settle(outcome: DefiniteOutcome, *, attempt_no: int, policy: DunningPolicy) -> Settlement:

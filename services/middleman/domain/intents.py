@@ -65,6 +65,9 @@ def resolve(
             return Succeeded(snapshot.latest_charge_id)
         case IntentStatus.CANCELED:
             return Declined.because_canceled()
+        case IntentStatus.REQUIRES_ACTION if snapshot.latest_charge_id in settled_charge_ids:
+            # An earlier attempt's wish for authentication; the open one may have another payment method.
+            return NotExecuted()
         case IntentStatus.REQUIRES_ACTION:
             return RequiresAction(charge_id=snapshot.latest_charge_id)
         case IntentStatus.PROCESSING | IntentStatus.REQUIRES_CAPTURE:

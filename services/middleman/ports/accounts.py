@@ -146,7 +146,7 @@ class AccountsTransaction(TicketWork, Protocol):
         ...
 
     async def set_payment_method(self, customer_id: CustomerId, method: PaymentMethodId) -> Customer:
-        """Raises NoSuchRecord."""
+        """Store it, and file for the leader that it was replaced. Raises NoSuchRecord."""
         ...
 
     async def add_plan(self, plan: NewPlan) -> Plan:

@@ -8,7 +8,7 @@ every statement is therefore safe to repeat.
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -139,6 +139,10 @@ class SettledAttempt:
     outcome: DefiniteOutcome
     settlement: Settlement
 
+    def retried_at_once(self) -> "SettledAttempt":
+        """The same where the customer pays with another payment method by now."""
+        return replace(self, settlement=self.settlement.retried_at_once())
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -238,7 +242,11 @@ class FencedTransaction(Protocol):
         ...
 
     async def claim_retries(self, limit: int) -> Claim:
-        """Open the next attempt of up to `limit` declined invoices whose retry has fallen due."""
+        """Open the next attempt of up to `limit` invoices whose retry has fallen due.
+
+        Before that, what waits of up to `limit` customers with a new payment method is planned for now: invoices in
+        dunning and those that wait for the customer, unless their last attempt used that payment method.
+        """
         ...
 
     async def pending_notices(self, limit: int) -> Sequence[PendingNotice]:
@@ -289,7 +297,10 @@ class FencedTransaction(Protocol):
         ...
 
     async def settle(self, settled: Sequence[SettledAttempt]) -> int:
-        """Record outcomes of attempts that are still open; returns how many were."""
+        """Record outcomes of attempts that are still open; returns how many were.
+
+        A no to a payment method that the customer has replaced meanwhile ends nothing: the retry is planned for now.
+        """
         ...
 
     async def standings(self, attempts: Collection[AttemptId]) -> Mapping[AttemptId, Standing]:

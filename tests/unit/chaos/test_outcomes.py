@@ -27,6 +27,7 @@ FIRST, SECOND = INVOICES[:2]
 GIVEN_UP = replace(FIRST, status="uncollectible", settled_term=None, charge_id=None, last_attempt="declined")
 IN_DUNNING = replace(GIVEN_UP, status="open", settled_at=None, next_attempt_at=NOW + timedelta(days=1))
 WAITING = replace(GIVEN_UP, status="requires_action", last_attempt="requires_action")
+PLANNED = replace(IN_DUNNING, last_attempt="requires_action", card_replaced=True)
 SINCE = LEDGER_READ_BEGAN + timedelta(milliseconds=1)
 REFUSED = unpaid_attempt(FIRST, charge_id=None, code="resource_missing")
 
@@ -84,6 +85,10 @@ RIGHT: dict[str, Callable[[], tuple[Intent, Books]]] = {
         declined_intent(FIRST, status="requires_action", charges=()),
         books_with(WAITING, unpaid_attempt(FIRST, status="requires_action", charge_id=None, code=None)),
     ),
+    "waited for the customer, who replaced the card: the next attempt is planned": lambda: (
+        declined_intent(FIRST),
+        books_with(PLANNED, unpaid_attempt(FIRST, status="requires_action")),
+    ),
     "canceled there": lambda: (
         declined_intent(FIRST, status="canceled", charges=()),
         books_with(
@@ -137,6 +142,14 @@ WRONG: dict[str, Callable[[], tuple[Intent, Books]]] = {
             replace(GIVEN_UP, last_attempt="requires_action"),
             unpaid_attempt(FIRST, status="requires_action"),
         ),
+    ),
+    "planned after the customer was waited for, though no card was replaced": lambda: (
+        declined_intent(FIRST),
+        books_with(replace(PLANNED, card_replaced=False), unpaid_attempt(FIRST, status="requires_action")),
+    ),
+    "open after a card was replaced, and nothing planned": lambda: (
+        declined_intent(FIRST),
+        books_with(replace(PLANNED, next_attempt_at=None), unpaid_attempt(FIRST, status="requires_action")),
     ),
     "in dunning after nothing was declined": lambda: (
         declined_intent(FIRST, status="canceled"),

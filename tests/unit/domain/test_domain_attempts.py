@@ -55,6 +55,22 @@ def test_authentication_waits_for_the_customer_without_further_attempts() -> Non
     )
 
 
+@pytest.mark.parametrize(
+    "outcome", [SOFT, Declined("card_declined", "stolen_card"), RequiresAction()], ids=str
+)
+def test_a_no_to_a_card_that_was_replaced_meanwhile_ends_nothing(outcome: Declined | RequiresAction) -> None:
+    settlement = settle(outcome, attempt_no=5, policy=POLICY)
+    assert settlement.another_card_may_pay
+    assert settlement.retried_at_once() == Settlement(
+        settlement.attempt_status, InvoiceStatus.OPEN, timedelta(0), SubscriptionStatus.PAST_DUE
+    )
+
+
+def test_another_card_pays_no_intent_that_is_paid_or_canceled() -> None:
+    for outcome in (Succeeded(ChargeId("ch_1")), Declined.because_canceled()):
+        assert not settle(outcome, attempt_no=1, policy=POLICY).another_card_may_pay
+
+
 def test_a_canceled_intent_is_final_and_says_so() -> None:
     assert settle(Declined.because_canceled(), attempt_no=1, policy=POLICY) == Settlement(
         AttemptStatus.CANCELED, InvoiceStatus.UNCOLLECTIBLE, None, SubscriptionStatus.CANCELED

@@ -81,5 +81,14 @@ def test_every_other_status_speaks_for_itself(intent: IntentSnapshot, outcome: O
     assert resolve(intent, ()) == outcome
 
 
+@pytest.mark.parametrize("charge", [None, CH1])
+def test_the_authentication_that_an_earlier_attempt_asked_for_does_not_settle_the_open_one(
+    charge: ChargeId | None,
+) -> None:
+    waits = _intent(IntentStatus.REQUIRES_ACTION, charge)
+    assert resolve(waits, (charge,)) == NotExecuted()
+    assert resolve(waits, (CH2,)) == RequiresAction(charge_id=charge)
+
+
 def test_success_without_a_charge_is_not_believed() -> None:
     assert isinstance(resolve(_intent(IntentStatus.SUCCEEDED), ()), Unknown)

@@ -39,6 +39,8 @@ def check_last_attempt(found: Findings, invoice: Invoice) -> None:
         found.violation(
             invoice.id, f"is {invoice.status}, which nothing in the product ever makes of an invoice"
         )
+    elif invoice.status == "open" and invoice.last_attempt == "requires_action" and invoice.card_replaced:
+        return  # the customer came back with another payment method: the next attempt is planned
     elif invoice.last_attempt not in allowed:
         last = invoice.last_attempt or "missing"
         found.violation(invoice.id, f"is {invoice.status}, but its last attempt is {last}")

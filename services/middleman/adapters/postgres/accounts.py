@@ -16,6 +16,7 @@ from middleman.adapters.postgres.accounts_rows import CUSTOMER, PLAN, SUBSCRIPTI
 from middleman.adapters.postgres.commits import transact, wait_for_what_was_read
 from middleman.adapters.postgres.errors import sqlstate
 from middleman.adapters.postgres.notices import FORGET_NOTICES
+from middleman.adapters.postgres.replacements import FILE_REPLACEMENT
 from middleman.adapters.postgres.schema import customers, plans, subscriptions
 from middleman.adapters.postgres.tickets import PostgresTickets
 from middleman.domain.ids import CustomerId, PaymentMethodId, PlanId, SubscriptionId
@@ -104,6 +105,9 @@ class PostgresAccountsTransaction(PostgresTickets):
         row = (await self.connection.execute(statement)).one_or_none()
         if row is None:
             raise NoSuchRecord("customer", customer_id)
+        # In the same transaction, so that no replacement is stored without the leader learning of it.
+        filed = {"customer_id": customer_id, "payment_method_id": method}
+        await self.connection.execute(FILE_REPLACEMENT, filed)
         await self._tell("payment_method.replaced", customer_id, data={"payment_method_id": method})
         return as_value(Customer, row)
 

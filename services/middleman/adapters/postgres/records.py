@@ -40,7 +40,7 @@ from middleman.ports.records import (
 )
 from middleman.ports.store import StoreUnavailable
 
-SCHEMA_REVISION = "0012"
+SCHEMA_REVISION = "0013"
 """The newest migration this code knows, and the oldest it can work with. Equal to Alembic's head, by test."""
 
 _UNDEFINED_TABLE = "42P01"

@@ -328,6 +328,32 @@ processor_notices = Table(
     Index("processor_notices_handled", "handled_at", postgresql_where=text("handled_at IS NOT NULL")),
 )
 
+payment_method_replacements = Table(
+    "payment_method_replacements",
+    METADATA,
+    Column(
+        "customer_id",
+        ForeignKey("customers.id", name="payment_method_replacements_customer_id_fkey"),
+        nullable=False,
+    ),
+    Column("scope", SmallInteger, nullable=False, server_default=text("0")),
+    Column("payment_method_id", Text, nullable=False),
+    Column("filed_at", _AT, nullable=False, server_default=_CLOCK),
+    Column("handled_at", _AT),
+    Column("handled_term", BigInteger),
+    PrimaryKeyConstraint("customer_id", "scope", name="payment_method_replacements_pkey"),
+    _check(
+        "payment_method_replacements", "handled_in_a_term", "(handled_at IS NULL) = (handled_term IS NULL)"
+    ),
+    Index(
+        "payment_method_replacements_unhandled",
+        "scope",
+        "filed_at",
+        "customer_id",
+        postgresql_where=text("handled_at IS NULL"),
+    ),
+)
+
 ledger_entries = Table(
     "ledger_entries",
     METADATA,

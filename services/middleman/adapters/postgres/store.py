@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from middleman.adapters.postgres import pipeline_sql as sql
 from middleman.adapters.postgres.commits import begin
 from middleman.adapters.postgres.errors import refusals, translated
+from middleman.adapters.postgres.replacements import plan_for_replacements, retries_at_once
 from middleman.adapters.system_clock import SystemClock
 from middleman.domain.attempts import Declined, RequiresAction, Succeeded
 from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId, SubscriptionId
@@ -109,6 +110,8 @@ class PostgresFencedTransaction:
         await self._execute(sql.RETRY_SET_ASIDE, limit=limit)
 
     async def due_retries(self, limit: int) -> Sequence[InvoiceId]:
+        # What the refused claim had planned was rolled back with it.
+        await plan_for_replacements(self.connection, self.term, limit)
         rows = await self.connection.execute(sql.DUE_RETRIES, {"scope": self.term.scope, "limit": limit})
         return [InvoiceId(row.id) for row in rows]
 
@@ -120,6 +123,7 @@ class PostgresFencedTransaction:
         await self.connection.execute(sql.SET_ASIDE_RETRY, self._in_term(**which))
 
     async def claim_retries(self, limit: int) -> Claim:
+        await plan_for_replacements(self.connection, self.term, limit)
         return _claim((await self._execute(sql.CLAIM_RETRIES, limit=limit)).all())
 
     async def pending_notices(self, limit: int) -> Sequence[PendingNotice]:
@@ -176,6 +180,9 @@ class PostgresFencedTransaction:
         )
 
     async def settle(self, settled: Sequence[SettledAttempt]) -> int:
+        unpaid = [each.attempt_id for each in settled if each.settlement.another_card_may_pay]
+        at_once = await retries_at_once(self.connection, self.term, unpaid)
+        settled = [each.retried_at_once() if each.attempt_id in at_once else each for each in settled]
         result = await self._execute_batch(sql.SETTLE, "outcomes", [_outcome_row(s) for s in settled])
         return int(result.rowcount)
 

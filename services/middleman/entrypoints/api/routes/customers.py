@@ -87,7 +87,12 @@ async def replace_payment_method(
     customer_id: CustomerIdField,
     body: Annotated[PaymentMethodIn, Body(openapi_examples=example_of(payment_method="pm_card_mastercard"))],
 ) -> Response:
-    """Payment attempts that are opened from now on charge the new one; an open attempt stays as it was sent."""
+    """Payment attempts that are opened from now on charge the new one; an open attempt stays as it was sent.
+
+    The next attempt of what waits is planned for now: of invoices in `requires_action`, and of open ones with a
+    `next_attempt_at`. It is planned once per payment method, so giving the same one again charges nothing. Where an open
+    attempt ends without a payment, the new payment method is tried next. `uncollectible` invoices stay as they are.
+    """
     answer = await parts.customers.replace_payment_method(
         CustomerId(customer_id),
         PaymentMethodId(body.payment_method),
