@@ -3,10 +3,18 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The result of an item that could not be flushed, while the others of its batch were."""
+
+    error: Exception
 
 
 class Batcher(Generic[Item, Result]):
@@ -19,12 +27,12 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(
         self,
-        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Failed]]],
         *,
         limit: int,
         linger_s: float,
     ) -> None:
-        """`flush` returns one result per item, in order."""
+        """`flush` returns one result per item, in order; a `Failed` is raised to the item's caller alone."""
         self._flush = flush
         self._limit = limit
         self._linger_s = linger_s
@@ -60,7 +68,11 @@ class Batcher(Generic[Item, Result]):
             results = await self._flush([item for item, _ in batch])
             self._next_flush_s = asyncio.get_running_loop().time() + self._linger_s
             for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():  # its waiter may have been cancelled
+                if future.done():
+                    continue  # its waiter was cancelled
+                if isinstance(result, Failed):
+                    future.set_exception(result.error)
+                else:
                     future.set_result(result)
 
     async def _linger(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from middleman.billing.batcher import Batcher
+from middleman.billing.batcher import Batcher, Failed
 from middleman.billing.observer import BillingObserver
 from middleman.billing.parking import ParkingPolicy
 from middleman.billing.patience import Patience
@@ -35,6 +35,7 @@ from middleman.ports.trust import Trust
 
 log = structlog.get_logger(__name__)
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 _RETRY_INITIAL_S = 0.05
@@ -68,13 +69,21 @@ class FencedLedger:
         self._uniform = uniform
         self._observer = observer
         self._patience = patience
-        self._binds = Batcher(self._flush_bindings, limit=batch_limit, linger_s=linger_s)
-        self._unknowns = Batcher(self._flush_unknown, limit=batch_limit, linger_s=linger_s)
-        self._settles = Batcher(self._flush_settled, limit=batch_limit, linger_s=linger_s)
-        self._heeds = Batcher(self._flush_heeded, limit=batch_limit, linger_s=linger_s)
-        self._keys = Batcher(self._flush_keys, limit=batch_limit, linger_s=linger_s)
-        self._parks = Batcher(self._flush_parked, limit=batch_limit, linger_s=linger_s)
-        self._notice_parks = Batcher(self._flush_parked_notices, limit=batch_limit, linger_s=linger_s)
+        self._binds = Batcher(
+            _alone_where_refused(self._flush_bindings), limit=batch_limit, linger_s=linger_s
+        )
+        self._unknowns = Batcher(
+            _alone_where_refused(self._flush_unknown), limit=batch_limit, linger_s=linger_s
+        )
+        self._settles = Batcher(
+            _alone_where_refused(self._flush_settled), limit=batch_limit, linger_s=linger_s
+        )
+        self._heeds = Batcher(_alone_where_refused(self._flush_heeded), limit=batch_limit, linger_s=linger_s)
+        self._keys = Batcher(_alone_where_refused(self._flush_keys), limit=batch_limit, linger_s=linger_s)
+        self._parks = Batcher(_alone_where_refused(self._flush_parked), limit=batch_limit, linger_s=linger_s)
+        self._notice_parks = Batcher(
+            _alone_where_refused(self._flush_parked_notices), limit=batch_limit, linger_s=linger_s
+        )
 
     @property
     def runs(self) -> Sequence[Callable[[], Coroutine[None, None, None]]]:
@@ -266,3 +275,25 @@ class FencedLedger:
                 continue
             self._observer.flushed(stage, items, self._clock.boottime_s() - started_s)
             return result
+
+
+def _alone_where_refused(
+    flush: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT]]],
+) -> Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT | Failed]]]:
+    """`flush`, but one item that the database refuses does not take the others of its batch down.
+
+    After a refusal each item is written alone. One that is refused alone fails by itself; see `Pipeline`.
+    """
+
+    async def isolated(items: Sequence[ItemT]) -> Sequence[ResultT | Failed]:
+        try:
+            return await flush(items)
+        except StoreRefused as error:
+            if len(items) == 1:
+                return [Failed(error)]
+        results: list[ResultT | Failed] = []
+        for item in items:
+            results += await isolated([item])
+        return results
+
+    return isolated

@@ -7,7 +7,7 @@ recover every open attempt ─▶ ┌─ end subscriptions, claim due periods an
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -33,7 +33,7 @@ from middleman.domain.dunning import DunningPolicy
 from middleman.ports.clock import Clock
 from middleman.ports.failpoints import Failpoints
 from middleman.ports.processor import PaymentProcessor
-from middleman.ports.store import OpenAttempt, PendingNotice, Store
+from middleman.ports.store import OpenAttempt, PendingNotice, Store, StoreRefused
 from middleman.ports.term import Term
 from middleman.ports.trust import Trust
 
@@ -123,11 +123,11 @@ class Pipeline:
 
             def take_on(attempt: OpenAttempt, found: bool) -> None:
                 if in_flight.add(attempt.attempt_id):
-                    group.create_task(self._carry(collector, attempt, found, in_flight))
+                    group.create_task(self._carry(collector, ledger, attempt, found, in_flight))
 
             def look_into(notice: PendingNotice) -> None:
                 if in_flight.room and in_flight.add(notice.notice_id):
-                    group.create_task(self._look(looker, notice, take_on, in_flight))
+                    group.create_task(self._look(looker, ledger, notice, take_on, in_flight))
 
             claimer = Claimer(
                 term=term,
@@ -168,18 +168,34 @@ class Pipeline:
                 task.cancel()
 
     async def _carry(
-        self, collector: Collector, attempt: OpenAttempt, found: bool, in_flight: InFlight
+        self,
+        collector: Collector,
+        ledger: FencedLedger,
+        attempt: OpenAttempt,
+        found: bool,
+        in_flight: InFlight,
     ) -> None:
         try:
             await collector.collect(attempt, found=found)
         except Draining:
             log.debug("attempt.left_open", attempt=attempt.attempt_id)
+        except StoreRefused as error:
+            log.error("attempt.refused", attempt=attempt.attempt_id, reason=str(error))
+            # Whatever the database refuses about this one, the others go on. Where it cannot even be parked, the
+            # sweep takes it on again in a minute.
+            with suppress(StoreRefused):
+                await ledger.park(attempt, "store_refused", times=attempt.parked_count + 1)
         finally:
             in_flight.discard(attempt.attempt_id)
             self._observer.in_flight(len(in_flight), in_flight.unanswered)
 
     async def _look(
-        self, looker: Looker, notice: PendingNotice, take_on: TakeOn, in_flight: InFlight
+        self,
+        looker: Looker,
+        ledger: FencedLedger,
+        notice: PendingNotice,
+        take_on: TakeOn,
+        in_flight: InFlight,
     ) -> None:
         try:
             attempt = await looker.look(notice)
@@ -187,6 +203,10 @@ class Pipeline:
                 take_on(attempt, found=True)  # the intent is final: it is to be read, and not confirmed
         except Draining:
             log.debug("notice.left_pending", notice=notice.notice_id)
+        except StoreRefused as error:
+            log.error("notice.refused", notice=notice.notice_id, reason=str(error))
+            with suppress(StoreRefused):
+                await ledger.park_notice(notice, times=notice.parked_count + 1)
         finally:
             in_flight.discard(notice.notice_id)
             self._observer.in_flight(len(in_flight), in_flight.unanswered)

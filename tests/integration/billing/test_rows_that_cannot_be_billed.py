@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from tests.support.fake_processor import FakeProcessor
 from tests.support.pipeline_works import Works
-from tests.support.store_rig import DECLINED, StoreRig
+from tests.support.store_rig import DECLINED, StoreRig, paid
 
 BROKEN = 1001
 
@@ -94,3 +94,18 @@ async def test_an_open_attempt_and_a_declined_invoice_in_a_currency_of_old_end_n
         )
         await works.until_some("SELECT count(*) FROM payment_attempts WHERE attempt_no = 2")
         assert not leading.task.done()
+
+
+async def test_an_intent_that_is_bound_to_another_invoice_ends_no_term(works: Works) -> None:
+    """UNIQUE (payment_intent_id) refuses the whole batch of bindings."""
+    await works.subscribe(1, prefix="other")
+    [taken] = (await works.rig.claim()).attempts
+    await works.rig.bind(taken, intent="pi_fake_1")  # what the processor names its first intent
+    await works.rig.settle((taken, paid(taken)))
+    await works.subscribe(20)
+    async with works.leading() as leading:
+        await works.until("paid", 20, leading)
+        await works.until_some("SELECT count(*) FROM payment_attempts WHERE unknown_reason = 'store_refused'")
+        assert not leading.task.done()
+    row = await works.rig.row("SELECT status FROM payment_attempts WHERE unknown_reason = 'store_refused'")
+    assert row["status"] == "open"
