@@ -117,8 +117,8 @@ class AlreadyMade(Exception):
 class UnknownReference(Exception):
     """A field of the request names something that does not exist."""
 
-    def __init__(self, field: str, record_id: str) -> None:
-        super().__init__(f"{field}: nothing is known by {record_id!r}")
+    def __init__(self, field: str, record_id: str, explained: str = "") -> None:
+        super().__init__(explained or f"{field}: nothing is known by {record_id!r}")
         self.field = field
 
 
@@ -164,7 +164,8 @@ class AccountsTransaction(TicketWork, Protocol):
     async def end_subscription(
         self, subscription_id: SubscriptionId, at: Literal["now", "period_end"]
     ) -> Subscription:
-        """Set `ends_at`, unless it ends earlier already. Raises NoSuchRecord."""
+        """Set `ends_at`, unless it ends earlier already. Raises NoSuchRecord, and UnknownReference where the end of the
+        period cannot be computed."""
         ...
 
     async def set_test_clock(self, advance_s: float, rate: float | None) -> "ClockReading":

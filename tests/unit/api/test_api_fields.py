@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +15,8 @@ from middleman.entrypoints.api.fields import (
     Name,
     PaymentMethodField,
     TimeZone,
+    canonical_zone,
+    time_zones,
 )
 from middleman.entrypoints.api.models import CustomerIn, Interval
 
@@ -121,6 +124,40 @@ def test_an_abbreviation_is_refused_and_a_place_is_named_instead(name: str, plac
     with pytest.raises(ValidationError, match=place):
         TypeAdapter(TimeZone).validate_python(name)
     assert TypeAdapter(TimeZone).validate_python(place) == place
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("US/Pacific", "America/Los_Angeles"),
+        ("Asia/Calcutta", "Asia/Kolkata"),
+        ("Europe/Kiev", "Europe/Kyiv"),
+        ("GB", "Europe/London"),
+        ("Zulu", "UTC"),
+        ("Etc/UTC", "UTC"),
+        ("Etc/GMT+0", "UTC"),
+        ("Iceland", "Atlantic/Reykjavik"),
+        ("Pacific/Truk", "Pacific/Chuuk"),
+        ("UTC", "UTC"),
+        ("Europe/Oslo", "Europe/Oslo"),
+        ("America/Vancouver", "America/Vancouver"),
+        ("Etc/GMT+5", "Etc/GMT+5"),
+    ],
+)
+def test_an_old_name_of_a_time_zone_is_kept_under_its_name_of_today(given: str, kept: str) -> None:
+    assert TypeAdapter(TimeZone).validate_python(given) == kept
+
+
+def test_every_old_name_leads_to_a_name_of_today_that_keeps_the_same_time() -> None:
+    moments = [datetime(2026, month, 15, 12, tzinfo=UTC) for month in range(1, 13)]
+    old_names = {name for name in time_zones() if canonical_zone(name) != name}
+    assert len(old_names) > 100
+    for name in old_names:
+        today = canonical_zone(name)
+        assert canonical_zone(today) == today in time_zones()
+        assert "US/" not in today
+        offsets = [moment.astimezone(ZoneInfo(name)).utcoffset() for moment in moments]
+        assert offsets == [moment.astimezone(ZoneInfo(today)).utcoffset() for moment in moments], name
 
 
 @pytest.mark.parametrize("token", ["pm_card_visa", "pm_1Nabc", "tok_visa"])

@@ -158,7 +158,8 @@ class PostgresAccountsTransaction(PostgresTickets):
             added = (await self.connection.execute(sql.ADD_SUBSCRIPTION, parameters)).one_or_none()
         except DBAPIError as error:
             if sqlstate(error) == _INVALID_PARAMETER_VALUE:
-                raise UnknownReference("time_zone", subscription.time_zone) from error
+                explained = _unknown_zone(subscription.time_zone, "choose another name of the same time zone")
+                raise UnknownReference("time_zone", subscription.time_zone, explained) from error
             raise
         if added is None:
             await self._explain_refusal(subscription)
@@ -200,7 +201,13 @@ class PostgresAccountsTransaction(PostgresTickets):
         if (await self.connection.execute(sql.LOCK_SUBSCRIPTION, named)).one_or_none() is None:
             raise NoSuchRecord("subscription", subscription_id)
         statement = sql.END_NOW if at == "now" else sql.END_AT_PERIOD_END
-        ended = await self.connection.execute(statement, named)
+        try:
+            ended = await self.connection.execute(statement, named)
+        except DBAPIError as error:
+            if sqlstate(error) == _INVALID_PARAMETER_VALUE:
+                explained = _unknown_zone("of the subscription", "cancel at `now`")
+                raise UnknownReference("at", at, explained) from error
+            raise
         subscription = await self._subscription(subscription_id)
         if ended.rowcount and subscription.ends_at is not None:
             data = {"at": at, "ends_at": subscription.ends_at.isoformat()}
@@ -248,3 +255,10 @@ class PostgresAccountsTransaction(PostgresTickets):
                 "data": orjson.dumps(data or {}).decode(),
             },
         )
+
+
+def _unknown_zone(name: str, way_out: str) -> str:
+    return (
+        f"the time zone {name} is not known to the database server: {way_out}, or update the server's time zone data"
+        " (on Debian, old names are in the package tzdata-legacy)"
+    )

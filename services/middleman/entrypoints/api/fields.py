@@ -218,6 +218,40 @@ def time_zones() -> frozenset[str]:
     return frozenset((resources.files("tzdata") / "zones").read_text().split()) - _ABBREVIATIONS.keys()
 
 
+# tzdb counts some old names as another country's zone, because the two have kept the same time since 1970. Here they stay
+# in their country, as the comments (`#=`) of its file `backward` say: the rules of two countries may part one day.
+_OF_ITS_COUNTRY: Mapping[str, str] = {
+    "Africa/Asmera": "Africa/Asmara",
+    "Africa/Timbuktu": "Africa/Bamako",
+    "America/Coral_Harbour": "America/Atikokan",
+    "America/Virgin": "America/St_Thomas",
+    "Antarctica/South_Pole": "Antarctica/McMurdo",
+    "Iceland": "Atlantic/Reykjavik",
+    "Pacific/Ponape": "Pacific/Pohnpei",
+    "Pacific/Truk": "Pacific/Chuuk",
+    "Pacific/Yap": "Pacific/Chuuk",
+}
+
+
+@cache
+def _renamed_zones() -> Mapping[str, str]:
+    """Each old name of the installed tzdata with the name of today. A server may lack the old ones.
+
+    `L` lines of `tzdata.zi` are links. Those that `zone.tab` lists are places of today (Europe/Oslo), and no old names.
+    """
+    data = resources.files("tzdata") / "zoneinfo"
+    places = {line.split("\t")[2] for line in (data / "zone.tab").read_text().splitlines() if line[:1] != "#"}
+    lines = [line.split() for line in (data / "tzdata.zi").read_text().splitlines()]
+    links = {words[2]: words[1] for words in lines if words[:1] == ["L"] and words[2] not in places}
+    utc = {name: "UTC" for name, zone in links.items() if zone in ("Etc/UTC", "Etc/GMT")}
+    return {**links, **_OF_ITS_COUNTRY, **utc, "Etc/UTC": "UTC", "Etc/GMT": "UTC"}
+
+
+def canonical_zone(name: str) -> str:
+    """The name of today of a time zone: America/Los_Angeles for US/Pacific, UTC for Zulu."""
+    return _renamed_zones().get(name, name)
+
+
 def _known_zone(value: str) -> str:
     if value in _ABBREVIATIONS:
         raise ValueError(
@@ -225,12 +259,16 @@ def _known_zone(value: str) -> str:
         )
     if value not in time_zones():
         raise ValueError("must be an IANA time zone, such as Europe/Berlin")
-    return value
+    return canonical_zone(value)
 
 
 TimeZone = Annotated[
     str,
     StringConstraints(strict=True, pattern="^[A-Za-z0-9_+/-]{1,64}$"),
     AfterValidator(_known_zone),
-    Field(description="IANA time zone in which the billing periods are counted.", examples=["Europe/Berlin"]),
+    Field(
+        description="IANA time zone in which the billing periods are counted. An old name is kept, and shown, under its"
+        " name of today: `US/Pacific` as `America/Los_Angeles`.",
+        examples=["Europe/Berlin"],
+    ),
 ]
