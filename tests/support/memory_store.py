@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from middleman.domain.ids import AttemptId, InvoiceId, NoticeId, PaymentIntentId, SubscriptionId
@@ -54,6 +54,7 @@ class MemoryStore:
     foresees: bool = True  # `set_aside_due` finds the odd ones
     odd_retries: set[InvoiceId] = field(default_factory=set)
     set_aside: set[SubscriptionId] = field(default_factory=set)
+    blocked: list[OpenAttempt] = field(default_factory=list)  # due, behind a period that is being charged
     starts: dict[SubscriptionId, datetime] = field(default_factory=dict)
     parked: list[AttemptId] = field(default_factory=list)  # open, and due for a try
     parks: list[ParkedAttempt] = field(default_factory=list)
@@ -101,9 +102,12 @@ class MemoryTransaction:
         early = {each for each, start in starts.items() if not_before is not None and start < not_before}
         left = {*self.store.set_aside, *early}
         self._refuse_odd_ones([each for each in self.store.due if each.subscription_id not in left][:limit])
-        claim = self._claim("claim_due", self.store.due, limit, left)
-        found = (starts.get(each.subscription_id) for each in claim.attempts)
-        return replace(claim, oldest_start=min((start for start in found if start), default=None))
+        return self._claim("claim_due", self.store.due, limit, left)
+
+    async def oldest_due(self) -> datetime | None:
+        due = [*self.store.due, *self.store.blocked]
+        found = (self.store.starts.get(each.subscription_id) for each in due)
+        return min((start for start in found if start), default=None)
 
     async def claim_period_of(self, subscription_id: SubscriptionId, max_overdue: int) -> Claim:
         self._refuse_odd_ones([each for each in self.store.due if each.subscription_id == subscription_id])

@@ -2,9 +2,10 @@
 
 The claims of a term move forward: what is due next began no earlier than the oldest that was claimed some seconds ago.
 That is the watermark. Without it each claim would first walk over all that earlier ones have left behind, which the
-database may not clear away while some old snapshot is held open (a dump, a forgotten session). What is due behind the
-watermark all the same (a subscription that begins in the past, one whose row was locked) is found by looking back
-every few seconds (docs/adr/0019-a-watermark-below-the-due-scan.md).
+database may not clear away while some old snapshot is held open (a dump, a forgotten session). It stays below what is due
+and waits behind a period that is being charged. What is due behind the watermark all the same (a subscription that begins
+in the past, one whose row was locked) is found by looking back every few seconds
+(docs/adr/0019-a-watermark-below-the-due-scan.md).
 
 A claim is one statement for hundreds of subscriptions. If the database refuses one of them (its time zone is gone with
 an upgrade, its next boundary lies beyond the calendar), the statement is refused for all, in every term. So after a
@@ -72,6 +73,7 @@ class DueClaims:
                 await transaction.end_subscriptions(end_limit)
                 if retries:
                     await transaction.retry_set_aside(end_limit)
+                oldest = await transaction.oldest_due() if looks_back else None
                 claim = partial(transaction.claim_due, limit, self.max_overdue, not_before)
                 claimed = await self.timed("due", claim)
         except StoreRefused as error:
@@ -82,7 +84,7 @@ class DueClaims:
         if looks_back:
             # One look behind, since who subscribes now may commit a moment after a later period was claimed.
             self._looked_back_at_s, self._watermark = now_s, self._next_watermark
-            self._next_watermark = claimed.oldest_start or self._next_watermark
+            self._next_watermark = oldest or self._next_watermark
         for subscription_id in claimed.held[:_LOGGED]:
             log.error("subscription.held", subscription=subscription_id, max_overdue=self.max_overdue)
         return claimed

@@ -68,13 +68,12 @@ class OpenAttempt:
 class Claim:
     """What one claim opened. `lag_s` is how late its oldest period is, in business time; 0 when empty.
 
-    `oldest_start` is when that period began; None for retries, and when empty. `held` subscriptions have more periods
+    `held` subscriptions have more periods
     overdue than may be caught up unasked, and got no attempt.
     """
 
     attempts: tuple[OpenAttempt, ...]
     lag_s: float
-    oldest_start: datetime | None = None
     held: tuple[SubscriptionId, ...] = ()
 
 
@@ -204,6 +203,10 @@ class FencedTransaction(Protocol):
         Raises:
             StoreRefused: one of them cannot be billed; nothing was claimed.
         """
+        ...
+
+    async def oldest_due(self) -> datetime | None:
+        """When the oldest period began that is due, whether it can be claimed now or waits behind an earlier one."""
         ...
 
     async def claim_period_of(self, subscription_id: SubscriptionId, max_overdue: int) -> Claim:

@@ -494,6 +494,26 @@ async def test_what_is_due_behind_the_watermark_waits_for_the_next_look_back_and
         assert ids("backdated")[0] in desk.taken_ids
 
 
+@in_virtual_time
+async def test_the_watermark_stays_below_what_waits_behind_a_period_that_is_being_charged() -> None:
+    began = datetime(2026, 11, 1, tzinfo=UTC)
+    store = store_with()
+    desk = Desk(store)
+    [late] = attempts("late")
+    store.starts[late.subscription_id] = began
+    store.blocked.append(late)
+    async with at_work(desk):
+        for number in range(1, 5):
+            [attempt] = attempts(f"n{number}")
+            store.starts[attempt.subscription_id] = began + timedelta(minutes=number)
+            store.due.append(attempt)
+            await asyncio.sleep(LOOK_BACK_INTERVAL_S)
+        await asyncio.sleep(LOOK_BACK_INTERVAL_S / 2)
+        store.due.append(store.blocked.pop())  # the period before it was paid
+        await asyncio.sleep(2 * POLL_S)
+        assert late.attempt_id in desk.taken_ids
+
+
 @pytest.mark.parametrize("stage", ["claim_due", "claim_retries", "commit"])
 def test_a_claim_without_an_answer_is_followed_by_recovery(stage: str) -> None:
     @in_virtual_time

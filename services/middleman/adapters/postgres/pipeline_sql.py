@@ -108,6 +108,13 @@ CLAIM_DUE = text(
 )
 CLAIM_PERIOD_OF = text(_CLAIM.format(due=_DUE, chosen="s.id = :subscription_id"))
 
+# Where the due scan begins: what waits behind a period that is being charged counts as well, or a watermark would pass it.
+OLDEST_DUE = text("""
+SELECT next_due_at FROM subscriptions
+WHERE scope = :scope AND status = 'active' AND withheld IS NULL AND next_due_at <= business_now()
+ORDER BY next_due_at LIMIT 1
+""")
+
 # The subscriptions that the next claim would take. Read only after a claim was refused, to find the reason.
 DUE_SUBSCRIPTIONS = text(
     f"SELECT s.id FROM subscriptions s WHERE {_DUE} ORDER BY s.next_due_at LIMIT :limit"  # noqa: S608  # a constant of this file

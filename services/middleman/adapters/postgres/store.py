@@ -89,6 +89,10 @@ class PostgresFencedTransaction:
         bounds = {"max_overdue": max_overdue, "not_before": not_before}
         return _claim((await self._execute(sql.CLAIM_DUE, limit=limit, **bounds)).all())
 
+    async def oldest_due(self) -> datetime | None:
+        oldest: datetime | None = await self.connection.scalar(sql.OLDEST_DUE, {"scope": self.term.scope})
+        return oldest
+
     async def claim_period_of(self, subscription_id: SubscriptionId, max_overdue: int) -> Claim:
         which = {"max_overdue": max_overdue, "subscription_id": subscription_id}
         return _claim((await self._execute(sql.CLAIM_PERIOD_OF, limit=1, **which)).all())
@@ -209,7 +213,6 @@ def _claim(rows: Sequence[Row[Any]]) -> Claim:
     return Claim(
         tuple(_open_attempt(row) for row in opened),
         lag_s=max((row.lag_s for row in opened), default=0.0),
-        oldest_start=min((row.period_start for row in opened if "period_start" in row._fields), default=None),
         held=tuple(SubscriptionId(row.subscription_id) for row in rows if row.attempt_id is None),
     )
 
