@@ -39,8 +39,8 @@ async def test_a_session_has_prepared_what_a_first_charge_executes(rig: StoreRig
             prepared = await connection.scalar(text(PREPARED))
     finally:
         await pool.dispose()
-    assert prepared == 7, (
-        "enter the term, take office, recover, claim what is due and what is retried, bind, settle"
+    assert prepared == 8, (
+        "enter the term, take office, recover, claim what is due, plan and claim what is retried, bind, settle"
     )
 
 
