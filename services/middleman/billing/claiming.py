@@ -92,9 +92,9 @@ class Claimer:
                 elif self.clock.boottime_s() - looked_at_s >= self.sweep_interval_s:
                     await self._sweep()
                     looked_at_s = self.clock.boottime_s()
-                await self._try_parked()
                 batch = min(_FIRST_BATCH, self.batch) if first else self.batch
                 more = await self._claim_if_clocks_agree(batch)
+                await self._try_parked()  # after the claim: a new leader's first charge waits for nothing
             except StoreUnavailable as error:
                 recovered = False
                 self.observer.store_unavailable()

@@ -58,6 +58,7 @@ class DueClaims:
     _next_watermark: datetime | None = None
     _looked_back_at_s: float = -math.inf
     _retried_at_s: float = -math.inf
+    _has_claimed: bool = False
 
     async def claim(self, limit: int, end_limit: int) -> Claim:
         """End up to `end_limit` subscriptions, then claim up to `limit` due periods, oldest first.
@@ -67,7 +68,9 @@ class DueClaims:
         now_s = self.clock.boottime_s()
         looks_back = now_s - self._looked_back_at_s >= LOOK_BACK_INTERVAL_S
         not_before = None if looks_back else self._watermark
-        retries = now_s - self._retried_at_s >= RETRY_INTERVAL_S
+        # Not with a term's first claim: its first charge waits for nothing.
+        retries = self._has_claimed and now_s - self._retried_at_s >= RETRY_INTERVAL_S
+        self._has_claimed = True
         try:
             async with self.patience.transaction(self.store, self.term) as transaction:
                 await transaction.end_subscriptions(end_limit)

@@ -54,6 +54,7 @@ class Rehearsal:
         fenced = await PostgresFencedTransaction.enter(connection, term, SystemClock())
         await fenced.open_attempts(None, 1)
         await fenced.end_subscriptions(1)
+        await fenced.oldest_due()
         await fenced.claim_due(1, 1)
         await fenced.bind([])
         await fenced.settle([])
