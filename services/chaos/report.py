@@ -57,6 +57,7 @@ def _summary(verdict: Verdict) -> list[Text]:
             (f"{counts['periods_due']:,}", "bold"),
             f" billing periods of {counts['subscriptions']:,} subscriptions fell due; in the books: ",
             by_status or "no invoices",
+            f"; {counts['periods_postponed']:,} postponed" if counts.get("periods_postponed") else "",
         ),
         Text.assemble(
             "in the ledger ",

@@ -11,6 +11,7 @@ import asyncpg
 from chaos.judge.books import Books
 from chaos.judge.database_url import connect_arguments
 from chaos.judge.invariants import invariants
+from chaos.judge.invariants.periods import count_postponed
 from chaos.judge.ledger import Ledger, LedgerUnreadableError, read_ledger
 from chaos.judge.promptness import Promptness
 from chaos.judge.read_books import database_clock, read_books
@@ -110,6 +111,7 @@ def _counts(ledger: Ledger, books: Books, *, periods_due: int) -> dict[str, Any]
     return {
         "subscriptions": len(books.subscriptions),
         "periods_due": periods_due,
+        "periods_postponed": count_postponed(books),
         "invoices": dict(sorted(Counter(invoice.status for invoice in books.invoices).items())),
         "intents": len(ledger.intents),
         "charges_succeeded": charges["succeeded"],

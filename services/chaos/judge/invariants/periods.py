@@ -51,6 +51,18 @@ def owes(invoices: Iterable[Invoice]) -> bool:
     return any(invoice.status in ("open", "requires_action") for invoice in invoices)
 
 
+def count_postponed(books: Books) -> int:
+    """How many periods fell due behind one that is not settled yet, and are not billed for that reason."""
+    billed: dict[str, list[Invoice]] = defaultdict(list)
+    for invoice in books.invoices:
+        billed[invoice.subscription_id].append(invoice)
+    return sum(
+        max(0, periods_due(books.subscriptions[owing], books.business_now) - len(invoices))
+        for owing, invoices in billed.items()
+        if owing in books.subscriptions and owes(invoices)
+    )
+
+
 def _check_numbers(
     found: Findings, subscription: Subscription, invoices: Sequence[Invoice], due: int, may_be_due: int
 ) -> int:
