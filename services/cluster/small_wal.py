@@ -41,7 +41,12 @@ class SmallWal:
     @property
     def settings(self) -> dict[str, str]:
         """What makes the server keep its log small, and ask for room whenever it begins a segment."""
-        return {"max_wal_size": f"{self._size_mb // 2}MB", "min_wal_size": "32MB", "wal_recycle": "off"}
+        return {
+            "max_wal_size": f"{self._size_mb // 2}MB",
+            "min_wal_size": "32MB",
+            "wal_keep_size": "0",  # what is kept for a standby would not fit
+            "wal_recycle": "off",
+        }
 
     def mount(self) -> None:
         """The disk is there, empty. Raises `NotPermittedError`."""
