@@ -51,3 +51,15 @@ async def test_a_retry_that_has_fallen_due_is_late_from_then_on(rig: StoreRig, l
     assert (await lag.measure())["retry"] == 0
     await rig.advance(timedelta(days=2))
     assert DAY_S <= (await lag.measure())["retry"] < DAY_S + 100
+
+
+async def test_a_period_behind_an_end_that_is_known_by_its_number_is_not_late(
+    rig: StoreRig, lag: DueLag
+) -> None:
+    """What no claim takes is no debt that waits for one."""
+    await add_subscriptions(rig.owner, 1)
+    await rig.owner.execute(
+        "UPDATE subscriptions SET ends_at = business_now() + interval '1 day', ends_before_period = 0"
+    )
+    assert (await rig.claim()).attempts == ()
+    assert (await lag.measure())["due"] == 0

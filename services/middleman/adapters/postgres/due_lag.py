@@ -7,25 +7,20 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from middleman.adapters.postgres.errors import translated
+from middleman.adapters.postgres.pipeline_sql import CLAIMABLE
 
 # What is oldest of both kinds: the head of one index range each. The conditions are those of CLAIM_DUE and
 # CLAIM_RETRIES, without the watermark, which makes no debt less late. What is withheld has metrics of its own.
-_LAGS = text("""
+_LAGS = text(f"""
 SELECT EXTRACT(EPOCH FROM business_now() - (
            SELECT s.next_due_at FROM subscriptions s
-           WHERE s.scope = :scope AND s.status = 'active' AND s.withheld IS NULL AND s.next_due_at <= business_now()
-             AND (s.ends_at IS NULL OR s.next_due_at < s.ends_at)
-             AND NOT EXISTS (
-                 SELECT FROM invoices p
-                 WHERE p.subscription_id = s.id AND p.period_no = s.next_period_no - 1
-                   AND p.status IN ('open', 'requires_action'))
-           ORDER BY s.next_due_at LIMIT 1))::float8 AS due,
+           WHERE {CLAIMABLE} ORDER BY s.next_due_at LIMIT 1))::float8 AS due,
        EXTRACT(EPOCH FROM business_now() - (
            SELECT next_attempt_at FROM invoices
            WHERE scope = :scope AND status = 'open' AND next_attempt_at IS NOT NULL
              AND next_attempt_at <= business_now()
            ORDER BY next_attempt_at LIMIT 1))::float8 AS retry
-""")
+""")  # noqa: S608  # the condition is a constant of pipeline_sql
 
 
 @dataclass(frozen=True, slots=True)

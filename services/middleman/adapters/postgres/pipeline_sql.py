@@ -32,7 +32,7 @@ SELECT 'subscription.ended', :term, id, id, jsonb_build_object('ends_at', ends_a
 
 # What may be claimed now. A subscription that is past due, or whose last period is still open, owes that first: it gets no
 # new period before.
-_DUE = """
+CLAIMABLE = """
     s.scope = :scope AND s.status = 'active' AND s.withheld IS NULL AND s.next_due_at <= business_now()
       AND (s.ends_at IS NULL OR s.next_due_at < s.ends_at)
       AND (s.ends_before_period IS NULL OR s.next_period_no < s.ends_before_period)
@@ -104,9 +104,11 @@ ORDER BY period_start, invoice_id
 """
 # The bound from below spares the scan what lies dead at the front of the index while an old snapshot is held open.
 CLAIM_DUE = text(
-    _CLAIM.format(due=_DUE, chosen="s.next_due_at >= coalesce(CAST(:not_before AS timestamptz), '-infinity')")
+    _CLAIM.format(
+        due=CLAIMABLE, chosen="s.next_due_at >= coalesce(CAST(:not_before AS timestamptz), '-infinity')"
+    )
 )
-CLAIM_PERIOD_OF = text(_CLAIM.format(due=_DUE, chosen="s.id = :subscription_id"))
+CLAIM_PERIOD_OF = text(_CLAIM.format(due=CLAIMABLE, chosen="s.id = :subscription_id"))
 
 # Where the due scan begins: what waits behind a period that is being charged counts as well, or a watermark would pass it.
 OLDEST_DUE = text("""
@@ -117,7 +119,7 @@ ORDER BY next_due_at LIMIT 1
 
 # The subscriptions that the next claim would take. Read only after a claim was refused, to find the reason.
 DUE_SUBSCRIPTIONS = text(
-    f"SELECT s.id FROM subscriptions s WHERE {_DUE} ORDER BY s.next_due_at LIMIT :limit"  # noqa: S608  # a constant of this file
+    f"SELECT s.id FROM subscriptions s WHERE {CLAIMABLE} ORDER BY s.next_due_at LIMIT :limit"  # noqa: S608  # a constant of this file
 )
 
 # Sets aside, of the subscriptions that the next claim would take, those that it would be refused for.
@@ -126,7 +128,7 @@ WITH due AS MATERIALIZED (
     SELECT s.id, period_refusal(s.id, s.anchor_local, s.time_zone, s.interval_unit, s.interval_count,
                                 s.next_period_no, s.next_due_at) AS reason
     FROM subscriptions s
-    WHERE {_DUE}
+    WHERE {CLAIMABLE}
     ORDER BY s.next_due_at LIMIT :limit
     FOR NO KEY UPDATE OF s SKIP LOCKED
 ), marked AS (
