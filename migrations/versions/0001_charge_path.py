@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alembic import op
+from middleman.adapters.postgres.migrate import run_sql
 
 revision = "0001"
 down_revision = None
@@ -15,11 +15,7 @@ _SQL = Path(__file__).parent / "0001_charge_path"
 
 def upgrade() -> None:
     for script in ("tables.sql", "clock.sql", "fence.sql", "guards.sql", "roles.sql"):
-        sql = (_SQL / script).read_text()
-        # A prepared statement holds one command, and the files hold many: hand them to the driver as they are.
-        driver = op.get_bind().connection.dbapi_connection
-        assert driver is not None, "migrations run on an open connection"
-        driver.run_async(lambda session, sql=sql: session.execute(sql))
+        run_sql(_SQL / script)
 
 
 def downgrade() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from alembic import op
+from middleman.adapters.postgres.migrate import run_sql
 
 revision = "0004"
 down_revision = "0003"
@@ -13,11 +13,7 @@ _SQL = Path(__file__).parent / "0004_frozen_sessions" / "frozen_sessions.sql"
 
 
 def upgrade() -> None:
-    sql = _SQL.read_text()
-    # A prepared statement holds one command, and the file holds many: hand it to the driver as it is.
-    driver = op.get_bind().connection.dbapi_connection
-    assert driver is not None, "migrations run on an open connection"
-    driver.run_async(lambda session: session.execute(sql))
+    run_sql(_SQL)
 
 
 def downgrade() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -85,6 +85,15 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def run_sql(script: Path) -> None:
+    """For a migration: run a file of SQL on the connection that Alembic has."""
+    # A prepared statement holds one command, and the file holds many: hand it to the driver as it is.
+    driver = op.get_bind().connection.dbapi_connection
+    assert driver is not None, "migrations run on an open connection"
+    sql = script.read_text()
+    driver.run_async(lambda session: session.execute(sql))
 
 
 async def order_restored_events(connection: AsyncConnection) -> list[str]:
